@@ -1,0 +1,86 @@
+"""Every way in which work can fail, as one closed tree.
+
+::
+
+    WorkerError
+     ├── SettingsError          a setting is missing, unknown or wrong                  exit 2
+     ├── StateError             the ledger or a sink cannot be used                      exit 3
+     │    └── StorageFull       … for now: no room; pause, keep what was received, try again
+     ├── CredentialsRefused     the token endpoint or the API refuses who we are         exit 4
+     ├── SourceUnavailable      the input cannot be reached for now; pause and try again
+     ├── TokenUnavailable       no token for now; nothing was sent
+     └── AttemptFailed          one POST ended without an answer
+          ├── NotSent           … and no byte of the claim can have been processed
+          └── Ambiguous         … and nobody can know whether it was processed
+
+An exception means *no answer*; a refusal by the API is a value (``worker.result.Verdict``). Foreign exceptions
+are translated where they enter, ``from None``: their texts quote tokens and bodies. A message here is
+``what: detail``, lower case, without claim data.
+"""
+
+
+class WorkerError(Exception):
+    """Anything this worker raises on purpose."""
+
+
+class SettingsError(WorkerError):
+    """One or more settings are wrong; `problems` names every one of them, values of secrets left out."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class StateError(WorkerError):
+    """The ledger or a sink cannot be used: stop, touch nothing, let an operator look."""
+
+
+class StorageFull(StateError):
+    """No room to make something durable right now (ENOSPC, EDQUOT, EFBIG): wait and try the same again."""
+
+
+class CredentialsRefused(WorkerError):
+    """The token endpoint or the API refuses our credentials or our entitlement; claims stay pending."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+
+
+class SourceUnavailable(WorkerError):
+    """The input cannot be reached (a folder unmounted, a broker down): pause, tell, try again."""
+
+
+class TokenUnavailable(WorkerError):
+    """No token could be had for now; nothing was sent and no attempt is charged.
+
+    `retry_after_s`: seconds until asking again makes sense.
+    """
+
+    def __init__(self, code: str, *, retry_after_s: float) -> None:
+        super().__init__(f"token unavailable: {code}")
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+
+class AttemptFailed(WorkerError):
+    """One attempt ended without a usable answer; `code` says how (``connect_refused``, ``attempt_timeout`` …).
+
+    `charged` is False for a lost race for an idle connection: it costs the claim no attempt.
+    """
+
+    def __init__(self, code: str, *, charged: bool = True) -> None:
+        super().__init__(code)
+        self.code = code
+        self.charged = charged
+
+
+class NotSent(AttemptFailed):
+    """The claim never left: no connection, no name, no TLS, or a pooled connection found dead in time."""
+
+
+class Ambiguous(AttemptFailed):
+    """The claim may have been processed: time-out, reset, an answer that cannot be read to its end.
+
+    Uncharged where an idle connection was closed by the server just as it was taken: almost surely unread.
+    """
