@@ -1,0 +1,177 @@
+r"""Takes an answer's X12 apart: interchanges, transaction sets, segments, and whether all of it arrived.
+
+Lenient where a sender may be odd: delimiters of its own in every ISA, an ISA that is not padded, line ends
+between segments, several interchanges, control numbers of zero, wrong counts. Strict in one thing: an answer
+is *complete* only if every ISA is closed by an IEA and every ST by an SE, the last terminator included, so
+that no prefix of an answer passes for the answer. Control numbers never tell whose answer this is.
+
+Nothing here raises, whatever the bytes, and the time taken grows with their number only (X12.5; X222A1
+appendix B.1.1).
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+# Around segments and interchanges: line ends, blanks, the end-of-file mark of DOS, NUL, a byte order mark.
+_BREAKS = "\t\r\n\x0b\x0c\x1a\x00\ufeff"
+_PADDING = " " + _BREAKS
+_ISA_SEPARATORS = 16
+_LONGEST_ISA = 212  # twice what the standard fixes
+_KNOWN_SETS = frozenset({"999", "277", "837"})
+
+
+class AnswerSet(msgspec.Struct, frozen=True, gc=False):
+    """One transaction set without its ST and SE. `kind` is ST01, the others are delimiters and segments."""
+
+    kind: str
+    element: str
+    component: str
+    segments: list[str]
+
+    def __repr__(self) -> str:
+        """Leave the segments out: reprs end in logs."""
+        return f"<AnswerSet {len(self.segments)}>"
+
+
+class AnswerSets(msgspec.Struct, frozen=True, gc=False):
+    """What all interchanges of an answer hold; `complete` only if nothing is missing at any end.
+
+    Each of `ta1s` is a TA1 segment, taken apart.
+    """
+
+    complete: bool
+    sets: list[AnswerSet]
+    ta1s: list[list[str]]
+
+
+class _Marks(msgspec.Struct, frozen=True, gc=False):
+    element: str
+    component: str
+    segment: str
+
+
+def kind_of(data: bytes) -> str | None:
+    """Tell what an answer holds: ``999``, ``277``, ``837`` (a claim sent back), ``TA1``, or None for anything else.
+
+    The first transaction set decides; ``TA1`` only if there is none.
+    """
+    text = _text(data)
+    if not text.startswith("ISA"):
+        return None
+    element = text[3:4]
+    place = _segment(text, "ST" + element)
+    if place < 0:
+        return "TA1" if _segment(text, "TA1" + element) >= 0 else None
+    kind = text[place + 3 : place + 7].split(element)[0] if element else ""
+    return kind if kind in _KNOWN_SETS else None
+
+
+def read_sets(data: bytes) -> AnswerSets:
+    """Take apart an answer's interchanges; empty and incomplete for what is no X12."""
+    answer = AnswerSets(complete=True, sets=[], ta1s=[])
+    closed = [_collect(part, marks, answer) for part, marks in _interchanges(_text(data))]
+    return answer if closed and all(closed) else AnswerSets(False, answer.sets, answer.ta1s)
+
+
+def at(segment: list[str], position: int) -> str:
+    """Return the element at `position`, 1 being the first after the tag; "" where the segment is shorter."""
+    return segment[position].strip() if position < len(segment) else ""
+
+
+def number(text: str) -> int | None:
+    """Read a count or a position; None for anything but a few plain digits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _segment(text: str, start: str) -> int:
+    """Find where a segment begins with `start`: after a terminator, thus not after a letter or digit."""
+    found = text.find(start, 3)
+    while found >= 0 and text[found - 1].isalnum():
+        found = text.find(start, found + 1)
+    return found
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace").lstrip(_PADDING)
+
+
+def _interchanges(text: str) -> Iterator[tuple[str, _Marks | None]]:
+    """Yield each interchange with its delimiters; None where something begins like an ISA and is none."""
+    start = 0 if text.startswith("ISA") else -1
+    while start >= 0:
+        marks = _read_marks(text[start : start + _LONGEST_ISA])
+        if marks is None:
+            yield text[start:], None
+            return
+        end = _next_isa(text, start, marks.segment)
+        yield text[start:end] if end >= 0 else text[start:], marks
+        start = end
+
+
+def _next_isa(text: str, start: int, terminator: str) -> int:
+    """Find the next ISA that begins a segment; its three letters alone may stand in a name."""
+    found = text.find("ISA", start + 3)
+    while found >= 0:
+        before = found - 1
+        while text[before] in _PADDING and text[before] != terminator:
+            before -= 1
+        if text[before] == terminator:
+            return found
+        found = text.find("ISA", found + 3)
+    return -1
+
+
+def _read_marks(isa: str) -> _Marks | None:
+    """Read the delimiters by counting separators, so that an ISA without its padding is read as well."""
+    element = isa[3:4]
+    parts = isa.split(element, _ISA_SEPARATORS) if element else []
+    if len(parts) <= _ISA_SEPARATORS:
+        return None
+    component, segment = parts[-1][:1], parts[-1][1:2]
+    if len({element, component, segment, ""}) < 4 or (element + component + segment).isalnum():
+        return None
+    return _Marks(element, component, segment)
+
+
+def _collect(text: str, marks: _Marks | None, answer: AnswerSets) -> bool:
+    """Add the sets and TA1s of one interchange to the answer; True if interchange and sets are closed."""
+    if marks is None:
+        return False
+    element, component = marks.element, marks.component
+    control = {"ST" + element: "ST", "SE" + element: "SE", "IEA": "IEA", "TA1": "TA1"}
+    closed = False
+    open_sets = 0
+    segments: list[str] = []
+    for piece in _terminated(text, marks):
+        tag = control.get(piece[:3])
+        if tag is None:
+            segments.append(piece)
+        elif tag == "ST":
+            open_sets += 1
+            segments = []
+            answer.sets.append(AnswerSet(at(piece.split(element, 2), 1), element, component, segments))
+        elif tag == "SE":
+            open_sets -= 1
+            segments = []
+        elif tag == "IEA":
+            closed = True
+        else:
+            answer.ta1s.append(piece.split(element))
+    return closed and open_sets == 0
+
+
+def _terminated(text: str, marks: _Marks) -> list[str]:
+    """Return the segments that have their terminator; what follows the last one may be half a segment."""
+    pieces = text.split(marks.segment)
+    rest = pieces.pop().strip(_PADDING)
+    if any(map(text.__contains__, _BREAKS)) or marks.segment + " " in text:
+        pieces = [segment for piece in pieces if (segment := piece.strip(_PADDING))]
+    # Where a line end is the terminator, the last one is easily trimmed; ISA13 then proves the IEA whole.
+    if rest.startswith("IEA") and marks.segment in _BREAKS and _same_control_number(pieces[0], rest, marks.element):
+        pieces.append(rest)
+    return pieces
+
+
+def _same_control_number(isa: str, iea: str, element: str) -> bool:
+    return at(isa.split(element), 13) == at(iea.split(element), 2) != ""

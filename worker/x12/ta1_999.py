@@ -1,0 +1,168 @@
+"""Reads what speaks of the syntax of what we sent: the TA1 and the 999.
+
+=========== ============================================================================
+TA1         TA104: A, E, R for the whole interchange, TA105 says why
+AK1 … AK9   one functional group; AK901: A, E, P (some sets), R, M, W, X
+AK2 … IK5   one transaction set; IK501: A, E, R, M, W, X
+IK3, IK4    where: segment, place in the set (ST = 1), loop; element; and what is wrong
+CTX         which business unit, or what in the claim made a segment required
+=========== ============================================================================
+
+X12 005010X231A1; TA1: X12.5. Nothing here raises, whatever the bytes.
+"""
+
+from itertools import pairwise
+
+import msgspec
+
+from worker.x12.acknowledgements import AnswerSet, AnswerSets, at, number, read_sets
+
+_Segment = list[str]
+
+
+class InterchangeAcknowledgement(msgspec.Struct, frozen=True, gc=False):
+    """One TA1. `verdict` is TA104, `note` is TA105."""
+
+    verdict: str
+    note: str
+
+
+class SyntaxNote(msgspec.Struct, frozen=True, gc=False):
+    """One IK4 under its IK3, or an IK3 alone; "" where absent.
+
+    `position` counts segments from ST = 1 in what was sent, `element` is IK401 with ``:`` between its parts,
+    `code` is IK403, or IK304 if there is no IK4. `context` is the last CTX before or after it, as written.
+    """
+
+    segment: str
+    position: int | None
+    loop: str
+    element: str
+    code: str
+    context: str
+
+    def __repr__(self) -> str:
+        """Show the place only: reprs end in logs."""
+        return f"<SyntaxNote {self.position}>"
+
+
+class SetAcknowledgement(msgspec.Struct, frozen=True, gc=False):
+    """One AK2 to IK5. `verdict` is IK501, "" if IK5 is missing."""
+
+    verdict: str
+    codes: tuple[str, ...]
+    notes: tuple[SyntaxNote, ...]
+
+
+class GroupAcknowledgement(msgspec.Struct, frozen=True, gc=False):
+    """One AK1 to AK9. `verdict` is AK901, "" if AK9 is missing."""
+
+    verdict: str
+    codes: tuple[str, ...]
+    sets: tuple[SetAcknowledgement, ...]
+
+
+class FunctionalAcknowledgement(msgspec.Struct, frozen=True, gc=False):
+    """All that an answer's 999 says; no groups if it holds none. `complete`: no trailer is missing."""
+
+    complete: bool
+    groups: tuple[GroupAcknowledgement, ...]
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """The word on each set: its IK501; AK901 for the sets of a group that names none, or whose IK5 is missing."""
+        found: list[str] = []
+        for group in self.groups:
+            found += [each.verdict or group.verdict for each in group.sets] or [group.verdict]
+        return tuple(found)
+
+    @property
+    def notes(self) -> tuple[SyntaxNote, ...]:
+        """All findings, in the order of the 999."""
+        return tuple([note for group in self.groups for each in group.sets for note in each.notes])
+
+
+def read_ta1(data: bytes) -> tuple[InterchangeAcknowledgement, ...]:
+    """Read every TA1 of an answer; empty if there is none."""
+    return interchange_acknowledgements(read_sets(data))
+
+
+def read_999(data: bytes) -> FunctionalAcknowledgement:
+    """Read every 999 of an answer; without groups if there is none."""
+    return functional_acknowledgement(read_sets(data))
+
+
+def interchange_acknowledgements(answer: AnswerSets) -> tuple[InterchangeAcknowledgement, ...]:
+    """As `read_ta1`, from an answer that is already taken apart."""
+    return tuple(InterchangeAcknowledgement(at(ta1, 4).upper(), at(ta1, 5)) for ta1 in answer.ta1s)
+
+
+def functional_acknowledgement(answer: AnswerSets) -> FunctionalAcknowledgement:
+    """As `read_999`, from an answer that is already taken apart."""
+    groups = tuple(group for each in answer.sets if each.kind == "999" for group in _read_groups(each))
+    return FunctionalAcknowledgement(answer.complete and bool(groups), groups)
+
+
+def _read_groups(answer_set: AnswerSet) -> list[GroupAcknowledgement]:
+    segments = [segment.split(answer_set.element) for segment in answer_set.segments]
+    bounds = [place for place, segment in enumerate(segments) if segment[0] == "AK1"]
+    return [
+        _read_group(segments[start + 1 : end], answer_set.component)
+        for start, end in pairwise([*bounds, len(segments)])
+    ]
+
+
+def _read_group(segments: list[_Segment], component: str) -> GroupAcknowledgement:
+    verdict: str = ""
+    codes: tuple[str, ...] = ()
+    sets: list[SetAcknowledgement] = []
+    of_set: list[_Segment] | None = None
+    for segment in segments:
+        if segment[0] == "AK2":
+            if of_set is not None:
+                sets.append(_read_set(of_set, component))
+            of_set = []
+        elif segment[0] == "AK9":
+            verdict, codes = at(segment, 1).upper(), _codes(segment, 5)
+        elif of_set is not None:
+            of_set.append(segment)
+    if of_set is not None:
+        sets.append(_read_set(of_set, component))
+    return GroupAcknowledgement(verdict, codes, tuple(sets))
+
+
+def _read_set(segments: list[_Segment], component: str) -> SetAcknowledgement:
+    verdict: str = ""
+    codes: tuple[str, ...] = ()
+    notes: list[SyntaxNote] = []
+    of_segment: list[_Segment] = []
+    for segment in segments:
+        tag = segment[0]
+        if tag in {"IK3", "IK5"}:
+            notes += _read_notes(of_segment, component)
+            of_segment = []
+        if tag == "IK5":
+            verdict, codes = at(segment, 1).upper(), _codes(segment, 2)
+        else:
+            of_segment.append(segment)
+    notes += _read_notes(of_segment, component)
+    return SetAcknowledgement(verdict, codes, tuple(notes))
+
+
+def _read_notes(segments: list[_Segment], component: str) -> list[SyntaxNote]:
+    """Read one IK3 with the CTX and IK4 that follow it."""
+    if not segments or segments[0][0] != "IK3":
+        return []
+    ik3 = segments[0]
+    place = (at(ik3, 1), number(at(ik3, 2)), at(ik3, 3))
+    context = " ".join(" ".join(part for part in ctx[1:] if part) for ctx in segments if ctx[0] == "CTX")
+    notes = [
+        SyntaxNote(*place, at(ik4, 1).replace(component, ":"), at(ik4, 3), context)
+        for ik4 in segments
+        if ik4[0] == "IK4"
+    ]
+    return notes or [SyntaxNote(*place, "", at(ik3, 4), context)]
+
+
+def _codes(segment: _Segment, first: int) -> tuple[str, ...]:
+    return tuple(code.strip() for code in segment[first:] if code.strip())
