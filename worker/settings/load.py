@@ -1,0 +1,89 @@
+"""From file, environment and flags to settings that are complete and checked, or to everything that is wrong.
+
+============ ==========================================================================
+file         TOML, one table a section
+environment  ``PRECHECK_`` section ``__`` key, for example ``PRECHECK_INPUT__URL``; lists and
+             tables are JSON; ``PRECHECK_ENVIRONMENT`` is the one without a section
+flags        by name, for example ``input.url``
+============ ==========================================================================
+
+Later ones win. All problems are told at once; no message holds a secret.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from worker.errors import SettingsError
+from worker.settings.catalogue import Setting, describe
+from worker.settings.checks import problems_of
+from worker.settings.environment import with_defaults
+from worker.settings.problem import Problem
+from worker.settings.secret import masked
+from worker.settings.sections import Section, Settings
+from worker.settings.sources import Given, from_file, from_flags, from_variables
+
+_NO_FLAGS: Mapping[str, object] = MappingProxyType({})
+
+
+def load(
+    config: Path | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, object] = _NO_FLAGS,
+    *,
+    online: bool = True,
+) -> Settings:
+    """Load the settings; `online` is False for commands that never call the API and need no credentials.
+
+    `overrides` maps names like ``input.url`` to values; None means not given.
+
+    :raises SettingsError: if anything is wrong, with every problem in `problems`.
+    """
+    known = {setting.name: setting for setting in describe()}
+    problems: list[Problem] = []
+    given: list[Given] = []
+    if config is not None:
+        given += from_file(config, known, problems)
+    given += from_variables(environ, known, problems)
+    given += from_flags(overrides, known, problems)
+    values = _converted(given, known, problems)
+    settings = _assembled(with_defaults(values))
+    named = {problem.name for problem in problems}
+    problems += [problem for problem in problems_of(settings, online=online) if problem.name not in named]
+    if problems:
+        raise SettingsError([str(problem) for problem in problems])
+    return settings
+
+
+def _converted(given: Iterable[Given], known: Mapping[str, Setting], problems: list[Problem]) -> dict[str, Any]:
+    """Give every value its type; of several for one setting the last one counts, but all must be right."""
+    values: dict[str, Any] = {}
+    for one in given:
+        setting = known[one.name]
+        try:
+            values[one.name] = setting.convert(one.value, text=one.text)
+        except (ValueError, msgspec.DecodeError, RecursionError):
+            problems.append(Problem(one.name, _wrong(setting, one)))
+    return values
+
+
+def _wrong(setting: Setting, given: Given) -> str:
+    got = "(the value is not shown)" if setting.secret else f"got {masked(given.value)}"
+    as_json = " as JSON" if given.text and setting.type.startswith(("a list", "a table")) else ""
+    origin = f" ({given.origin})" if given.origin else ""
+    return f"must be {setting.type}{as_json}, {got}{origin}"
+
+
+def _assembled(values: Mapping[str, Any]) -> Settings:
+    parts: dict[str, Any] = {}
+    for field in msgspec.structs.fields(Settings):
+        if isinstance(field.type, type) and issubclass(field.type, Section):
+            prefix = f"{field.name}."
+            own = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+            parts[field.name] = field.type(**own)
+        elif field.name in values:
+            parts[field.name] = values[field.name]
+    return Settings(**parts)

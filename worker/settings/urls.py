@@ -1,0 +1,96 @@
+"""What a URL in the settings must look like: origins, schemes, plain http only to loopback, listening addresses."""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from urllib.parse import SplitResult, urlsplit
+
+BROKERS = ("amqp", "amqps", "nats", "redis", "rediss", "sqs")
+_PLAIN_BROKERS = ("amqp", "nats", "redis")
+# These name a file, a folder or a queue and no host.
+_NO_HOST = ("dir", "jsonl", "edi", "sqlite", "sqs")
+# Several hosts may stand there, and for PostgreSQL none, if it is reached through a socket file.
+_AUTHORITY = re.compile(r"//([^/?#]*@)?[^/?#@]")
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\Z")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether what is sent to `host` stays on this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def host_of(url: str) -> str:
+    """Name the URL's host in lower case, "" if it has none."""
+    parts = _split(url)
+    return (parts.hostname or "").rstrip(".") if parts else ""
+
+
+def http_problem(url: str, *, origin: bool = False, userinfo: bool = False) -> str | None:
+    """Say what is wrong with an http or https URL, if anything is.
+
+    `origin`: no path may follow. `userinfo`: a user and password may stand in it, which is for proxies only.
+    """
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        return f"must be {'an origin' if origin else 'a URL'} like https://host{'' if origin else '/path'}"
+    if "@" in parts.netloc and not userinfo:
+        return "must not hold a user or password"
+    if origin and (parts.path not in ("", "/") or parts.query or parts.fragment):
+        return "must be an origin without path, like https://host; paths have settings of their own"
+    if parts.fragment:
+        return "must not hold a fragment (#…)"
+    if parts.scheme == "http" and not userinfo and not is_loopback(parts.hostname):
+        return "must be https: plain http goes to loopback only, for it shows claims and credentials to the network"
+    return None
+
+
+def place_problem(url: str, schemes: Sequence[str]) -> str | None:
+    """Say what is wrong with the URL of an input, output or state, if anything is."""
+    scheme, colon, rest = url.partition(":")
+    if not colon or scheme not in schemes:
+        forms = ", ".join(f"{known}:" if known in _NO_HOST else f"{known}://" for known in schemes)
+        return f"must start with one of {forms}"
+    if not rest or not url.isprintable():
+        return f"must name a place after {scheme}:"
+    hostless = rest.startswith("///") if scheme.startswith("postgres") else scheme in _NO_HOST
+    if not hostless and not _AUTHORITY.match(rest):
+        return f"must name a host, like {scheme}://host/…"
+    return None
+
+
+def sent_in_the_clear(url: str) -> bool:
+    """Tell whether the broker behind this URL is spoken to over a network without TLS."""
+    return url.partition(":")[0] in _PLAIN_BROKERS and not is_loopback(host_of(url))
+
+
+def parse_listen(address: str) -> tuple[str, int]:
+    """Take ``host:port`` apart; IPv6 addresses stand in brackets.
+
+    :raises ValueError: if it is not of that form.
+    """
+    host, colon, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if bracketed:
+        host = str(ipaddress.IPv6Address(host[1:-1]))
+    if not colon or not (bracketed or _HOST.match(host)):
+        raise ValueError("no host")
+    if not (port.isascii() and port.isdigit()) or int(port) > 0xFFFF:
+        raise ValueError("no port")
+    return host, int(port)
+
+
+def _split(url: str) -> SplitResult | None:
+    """Split the URL; None if it cannot be one. `urlsplit` drops line breaks silently, so those are looked for."""
+    if not url.isprintable() or " " in url:
+        return None
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
