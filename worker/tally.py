@@ -1,0 +1,115 @@
+"""What the worker counts about itself: plain numbers, written by the flow, read by probes, metrics and progress.
+
+Everything runs on one event loop, so an increment needs no lock. Counters only grow, gauges say how it is now::
+
+    tally.in_flight += 1                             a gauge: the flow writes the attribute
+    tally.attempted("definitive", 200)               once per POST that ended
+    tally.claim_completed("accepted", 2400)          once per result that became durable
+
+No value here holds claim content; that is why the status page and the metrics may show all of it.
+"""
+
+from bisect import bisect_left
+
+# Upper bounds in seconds of an answer's time; contract.md §5 says what to expect (P50 2.4 s, P99 30 s, cut-off 120 s).
+LATENCY_BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
+
+_DISPOSITIONS = (
+    "accepted", "accepted_with_errors", "rejected", "invalid", "undetermined", "review", "undelivered",
+)  # fmt: skip
+_ATTEMPT_CLASSES = ("definitive", "transient", "ambiguous", "not_sent")
+
+
+class Tally:
+    """The worker's counters and gauges; every attribute may be read at any time.
+
+    ======================== ========================================================================
+    `claims`                 results made durable in this process, by disposition
+    `attempts`               POSTs that ended, by what their end means (`worker.result.AttemptClass`)
+    `answers`                POSTs that were answered, by HTTP status
+    `retries`                attempts that were not a claim's first
+    `latency`                claims by time from first byte to answer: one number a bucket, the last is beyond all
+    `in_flight`              POSTs under way now
+    `waiting`                claims that wait for gate, rate or a place in flight
+    `backing_off`            claims that wait for their next attempt
+    `queued`                 claims cut from their batch and not yet begun
+    `unsent_results`         results in the ledger that some sink has not taken yet
+    `batches_open`           batches being worked on now; `batches_done` and `batches_refused` count the past
+    `gate`                   why submission is paused; "" while the gate is open
+    `limit`                  how many POSTs may be under way now
+    `token_made_at`          when the token in use was made, on the monotonic clock; None before the first
+    `token_refreshes`        tokens had; `token_failures` counts requests for one that failed
+    `connections_dropped`    pooled connections found unfit for another claim
+    `log_lines_lost`         log lines that could not be written; `log_values_withheld` counts what was left out of
+                             lines because it is not on the allow-list
+    ======================== ========================================================================
+    """
+
+    __slots__ = (
+        "answers",
+        "attempts",
+        "backing_off",
+        "batches_done",
+        "batches_open",
+        "batches_refused",
+        "claims",
+        "connections_dropped",
+        "gate",
+        "in_flight",
+        "latency",
+        "latency_sum_s",
+        "limit",
+        "log_lines_lost",
+        "log_values_withheld",
+        "queued",
+        "retries",
+        "token_failures",
+        "token_made_at",
+        "token_refreshes",
+        "unsent_results",
+        "waiting",
+    )
+
+    def __init__(self) -> None:
+        self.claims = dict.fromkeys(_DISPOSITIONS, 0)
+        self.attempts = dict.fromkeys(_ATTEMPT_CLASSES, 0)
+        self.answers: dict[int, int] = {}
+        self.retries = 0
+        self.latency = [0] * (len(LATENCY_BOUNDS_S) + 1)
+        self.latency_sum_s = 0.0
+        self.in_flight = 0
+        self.waiting = 0
+        self.backing_off = 0
+        self.queued = 0
+        self.unsent_results = 0
+        self.batches_open = 0
+        self.batches_done = 0
+        self.batches_refused = 0
+        self.gate = ""
+        self.limit = 0.0
+        self.token_made_at: float | None = None
+        self.token_refreshes = 0
+        self.token_failures = 0
+        self.connections_dropped = 0
+        self.log_lines_lost = 0
+        self.log_values_withheld = 0
+
+    @property
+    def claims_completed(self) -> int:
+        """Results made durable in this process, whatever their disposition."""
+        return sum(self.claims.values())
+
+    def claim_completed(self, disposition: str, latency_ms: int | None) -> None:
+        """Count a durable result; `latency_ms` is None where nothing was sent."""
+        self.claims[disposition] += 1
+        if latency_ms is not None:
+            seconds = latency_ms / 1000
+            self.latency[bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
+            self.latency_sum_s += seconds
+
+    def attempted(self, attempt_class: str, http_status: int | None = None, *, retry: bool = False) -> None:
+        """Count a POST that ended; `http_status` is None if no answer came."""
+        self.attempts[attempt_class] += 1
+        self.retries += retry
+        if http_status is not None:
+            self.answers[http_status] = self.answers.get(http_status, 0) + 1
