@@ -1,0 +1,1 @@
+"""The decisions about pace: limiter, rate, retry, budget, gate; pure decisions plus waiting."""

@@ -1,0 +1,72 @@
+"""When the attempts' ends say that it is not the claims: the service is down, or the requests are wrong.
+
+Pure: fed with outcomes and times, says True once the gate should shut. An outage is told by share, or by an
+unbroken row, whichever is seen first; both need some seconds, for a blip of 50 ms among 400 calls in flight is none.
+"""
+
+from collections import deque
+
+WINDOW_S = 10.0
+LOST_SHARE = 0.8
+LEAST_ATTEMPTS = 20
+LEAST_ROW = 10
+LEAST_SECONDS = 5.0
+FAULTS_IN_A_ROW = 5
+
+
+class OutageDetector:
+    """Knows whether most of the last attempts were lost.
+
+    True once at least 80 % of 20 or more attempts in the last 10 s are lost, or 10 in a row with no success between,
+    and the first of them lies at least 5 s back.
+    """
+
+    def __init__(self) -> None:
+        self._seconds: deque[list[float]] = deque()  # [second, attempts, lost]
+        self._row = 0
+        self._row_began = 0.0
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._seconds.clear()
+        self._row = 0
+
+    def record(self, lost: bool, now: float) -> bool:
+        """Count an attempt's end; whether this is an outage."""
+        self._count(lost, now)
+        if not lost:
+            self._row = 0
+            return False
+        if not self._row:
+            self._row_began = now
+        self._row += 1
+        return self._long_row(now) or self._mostly_lost(now)
+
+    def _count(self, lost: bool, now: float) -> None:
+        if not self._seconds or now >= self._seconds[-1][0] + 1.0:
+            self._seconds.append([now, 0, 0])
+            while self._seconds[0][0] <= now - WINDOW_S:
+                self._seconds.popleft()
+        self._seconds[-1][1] += 1
+        self._seconds[-1][2] += lost
+
+    def _long_row(self, now: float) -> bool:
+        return self._row >= LEAST_ROW and now - self._row_began >= LEAST_SECONDS
+
+    def _mostly_lost(self, now: float) -> bool:
+        if now - self._seconds[0][0] < LEAST_SECONDS:
+            return False
+        attempts = sum(second[1] for second in self._seconds)
+        return attempts >= LEAST_ATTEMPTS and sum(second[2] for second in self._seconds) >= LOST_SHARE * attempts
+
+
+class FaultRow:
+    """Counts requests refused as such, in a row: then the query or the settings are wrong and not the claims."""
+
+    def __init__(self) -> None:
+        self._row = 0
+
+    def record(self, request_fault: bool) -> bool:
+        """Count an answer; whether there were five faults in a row."""
+        self._row = self._row + 1 if request_fault else 0
+        return self._row >= FAULTS_IN_A_ROW
