@@ -1,0 +1,217 @@
+"""Steps 5 to 7 of the verdict: what TA1, 999 and 277CA say of our claim.
+
+A status (STC) of the 277CA is one of four, the first that fits:
+
+============== ===================================================================================
+incomplete     category E1 or E2, or a text that says a service failed: the check did not finish
+unforeseen     a category that is in no other row, or an accepting one without ``WQ`` or ``U``
+rejecting      A3, A6, A7, A8, E3, E4, or action ``U``; whichever of both is worse
+accepting      A0, A1, A2 or A5 with ``WQ``
+============== ===================================================================================
+
+STC10 and STC11 are kept and decide nothing. Without a complete 277CA that names our claim nothing is ever
+accepted; the levels above a claim can only take away from its verdict. Sources: 005010X214 loops 2200B to
+2220D, 005010X231A1, design.md §7.
+"""
+
+from collections.abc import Sequence
+
+from worker.precheck.evidence import OK, Decision, Evidence, Rules
+from worker.precheck.wording import INTERCHANGE_NOTES, describe_note, describe_status
+from worker.result import AttemptClass, Disposition, Reason
+from worker.x12 import UNREADABLE, Level, Status
+
+_REJECTING_SYNTAX = frozenset("RMWX")
+_REJECTING = frozenset({"A3", "A6", "A7", "A8", "E3", "E4"})
+_ACCEPTING = frozenset({"A0", "A1", "A2", "A5"})
+_INCOMPLETE = frozenset({"E1", "E2"})
+_MAX_CODE_CHARS = 6
+
+
+def by_syntax(evidence: Evidence, rules: Rules) -> Decision | None:
+    """Step 5: a TA1 or 999 that rejects what we sent. IK5 is trusted over AK9."""
+    for acknowledgement in evidence.interchanges:
+        if acknowledgement.verdict == "R":
+            note = INTERCHANGE_NOTES.get(acknowledgement.note, "no usable reason was given")
+            text = f"The receiver rejected the whole interchange: {note} ({_plain(acknowledgement.note)})."
+            return Decision(Disposition.REJECTED, Reason("TA1_R", text, "ta1"))
+    worst = next((each for each in evidence.functional.verdicts if each in _REJECTING_SYNTAX), None)
+    if worst is None:
+        return None
+    notes = evidence.functional.notes
+    first = notes[0] if notes else None
+    where = (
+        f" {_first_of(_describe(first.segment, first.element, first.loop, first.code), len(notes))}" if first else ""
+    )
+    text = f"The receiver rejected the claim because its X12 is not well formed.{where}"
+    return Decision(Disposition.REJECTED, Reason(f"999_{worst}", text, "999"))
+
+
+def by_claim_status(evidence: Evidence, rules: Rules) -> Decision | None:
+    """Step 6: what a complete 277CA says of our claim, or, if it does not name it, of everything it was given."""
+    if not evidence.acknowledgement.complete:
+        return None
+    above = [status for level in evidence.above for status in level.statuses]
+    if not evidence.ours:
+        return _unfinished(above, "", rules) or _rejected_above(above)
+    on_claim = [status for claim in evidence.ours for status in claim.statuses]
+    on_lines = [status for claim in evidence.ours for status in claim.line_statuses]
+    spoken = on_claim + on_lines
+    if unfinished := _unfinished(spoken + above, evidence.payload.message, rules):
+        return unfinished
+    if not on_claim and not any(map(_rejects, on_lines)):
+        return None
+    if unforeseen := next((status for status in spoken if not _foreseen(status)), None):
+        text = f"The payer's check answered with a status that a person must look at: {_words(unforeseen)}."
+        return Decision(Disposition.REVIEW, Reason(_code(unforeseen), text, "277ca"))
+    rejecting = [status for status in on_claim + above if _rejects(status)]
+    rejecting_lines = [status for status in on_lines if _rejects(status)]
+    if rejecting_lines or (rejecting and not _outvoted(on_claim, evidence)):
+        return _rejected(rejecting + rejecting_lines)
+    return _accepted(on_claim, on_lines, rejecting, evidence)
+
+
+def without_verdict(evidence: Evidence) -> Decision:
+    """Step 7: the answer holds no verdict on our claim."""
+    if evidence.ours and evidence.acknowledgement.complete:
+        code, text = "no_claim_status", "The payer's answer names the claim but says nothing about it."
+    elif evidence.acknowledgement.complete and evidence.acknowledgement.claims:
+        code, text = "claim_not_in_277ca", "The payer's answer speaks of another claim, not of this one."
+    elif evidence.acknowledgement.complete:
+        code, text = "claim_not_in_277ca", "The payer's answer does not mention the claim."
+    elif evidence.payload.x12_277ca:
+        code, text = "incomplete_277ca", "The payer's answer about the claim is cut off or cannot be read."
+    elif evidence.response_kind == "837":
+        code, text = "claim_echoed", "The service sent the claim back instead of an answer about it."
+    else:
+        code, text = "no_277ca", "The service took the claim, but its answer holds no verdict about it."
+    return Decision(Disposition.UNDETERMINED, Reason(code, text, "277ca"))
+
+
+def _rejected_above(above: Sequence[Status]) -> Decision | None:
+    """Lacking our claim, the levels of receiver and provider can reject, and never accept."""
+    rejecting = [status for status in above if _rejects(status)]
+    return _rejected(rejecting) if rejecting else None
+
+
+def _unfinished(statuses: Sequence[Status], message: str, rules: Rules) -> Decision | None:
+    """Repeat a check that did not finish, whatever else it says; a call that submits is not repeated."""
+    found = next((each for each in statuses if each.code.category in _INCOMPLETE or _says_so(each.text, rules)), None)
+    if found is None and not _says_so(message, rules):
+        return None
+    detail = f": {_words(found)}" if found else ""
+    reason = Reason("incomplete_check", f"The payer's check of the claim did not finish{detail}.", "277ca")
+    if not rules.safe_to_repeat:
+        return Decision(Disposition.REVIEW, reason)
+    return Decision(None, reason, AttemptClass.TRANSIENT, at_the_end=Disposition.REVIEW)
+
+
+def _says_so(text: str, rules: Rules) -> bool:
+    return bool(text) and rules.incomplete is not None and rules.incomplete.search(text) is not None
+
+
+def _rejects(status: Status) -> bool:
+    return status.action == "U" or status.code.category in _REJECTING
+
+
+def _foreseen(status: Status) -> bool:
+    category = status.code.category
+    return category in _REJECTING or (category in _ACCEPTING and status.action in {"WQ", "U"})
+
+
+def _outvoted(on_claim: Sequence[Status], evidence: Evidence) -> bool:
+    """Tell whether a claim accepted as well as rejected is accepted by all totals above, and rejected by none."""
+    levels = evidence.above
+    counted = [level for level in levels if level.accepted is not None]
+    return (
+        not all(map(_rejects, on_claim))
+        and bool(counted)
+        and all((level.accepted or 0) >= level.claims for level in counted)
+        and all(level.rejected in {None, 0} for level in levels)
+    )
+
+
+def _rejected(rejecting: Sequence[Status]) -> Decision:
+    text = f"The payer's check rejected the claim: {_first_of(_words(rejecting[0]), len(rejecting))}"
+    return Decision(Disposition.REJECTED, Reason(_code(rejecting[0]), text, "277ca"))
+
+
+def _accepted(
+    on_claim: Sequence[Status], on_lines: Sequence[Status], rejecting: Sequence[Status], evidence: Evidence
+) -> Decision:
+    """Accept the claim; plainly only if nothing at all in the answer says otherwise."""
+    accepting = next(status for status in on_claim if not _rejects(status))
+    doubt = _doubt(on_claim, on_lines, rejecting, evidence)
+    if doubt is None:
+        text = f"The payer's check accepted the claim: {_words(accepting)}."
+        return Decision(Disposition.ACCEPTED, Reason(_code(accepting), text, "277ca"))
+    return Decision(Disposition.ACCEPTED_WITH_ERRORS, doubt)
+
+
+def _doubt(
+    on_claim: Sequence[Status], on_lines: Sequence[Status], rejecting: Sequence[Status], evidence: Evidence
+) -> Reason | None:
+    """Return what keeps an accepted claim from being plainly accepted."""
+    if rejecting:
+        text = f"The payer's check counts the claim as accepted, but also says: {_words(rejecting[0])}."
+        return Reason(_code(rejecting[0]), text, "277ca")
+    if edited := next((status for status in (*on_claim, *on_lines) if status.text), None):
+        text = f"The payer's check accepted the claim with remarks that should be read: {_words(edited)}."
+        return Reason(_code(edited), text, "277ca")
+    above = [status for level in evidence.above for status in level.statuses]
+    if unforeseen := next((status for status in above if status.code.category not in _ACCEPTING), None):
+        text = f"The payer's check accepted the claim, but says of the batch around it: {_words(unforeseen)}."
+        return Reason(_code(unforeseen), text, "277ca")
+    if any(_counts_rejected(level, len(evidence.ours)) for level in evidence.above):
+        text = "The payer's check accepted the claim, but the totals of its answer count a rejected one."
+        return Reason("totals_disagree", text, "277ca")
+    if evidence.envelope.errors or evidence.status != OK:
+        text = "The payer's check accepted the claim, but the service reported errors beside it."
+        return Reason("errors_beside_answer", text, "graphql")
+    return _syntax_doubt(evidence)
+
+
+def _syntax_doubt(evidence: Evidence) -> Reason | None:
+    """Return what in TA1 and 999 falls short of a plain acceptance; their absence does not."""
+    if any(acknowledgement.verdict != "A" for acknowledgement in evidence.interchanges):
+        text = "The payer's check accepted the claim, but the receiver noted errors in the interchange around it."
+        return Reason("TA1_E", text, "ta1")
+    if evidence.response_kind in {"", "TA1"}:
+        return None
+    functional = evidence.functional
+    words = {*functional.verdicts, *(group.verdict for group in functional.groups)}
+    if words == {"A"} and functional.complete:
+        return None
+    if words & {"E", "P"} or functional.notes:
+        text = "The payer's check accepted the claim, but the receiver noted errors in its X12 form."
+        return Reason("999_E", text, "999")
+    text = "The payer's check accepted the claim, but the receiver's word on its X12 form cannot be read to the end."
+    return Reason("999_unreadable", text, "999")
+
+
+def _counts_rejected(level: Level, ours: int) -> bool:
+    """Tell whether a level's totals reject more claims than there are others below it, or cannot be read."""
+    return level.rejected is not None and (level.rejected == UNREADABLE or level.rejected > level.claims - ours)
+
+
+def _words(status: Status) -> str:
+    code = status.code
+    return describe_status(_plain(code.category), _plain(code.status), _plain(code.entity))
+
+
+def _code(status: Status) -> str:
+    """Return category and status as a reason's code, "A3:21"; never free text."""
+    return f"{_plain(status.code.category)}:{_plain(status.code.status)}"
+
+
+def _describe(segment: str, element: str, loop: str, code: str) -> str:
+    return describe_note(_plain(segment), ":".join(map(_plain, element.split(":", 2))), _plain(loop), _plain(code))
+
+
+def _plain(code: str) -> str:
+    """Let codes through and nothing else: texts that end in logs must not carry what a sender wrote freely."""
+    return code if len(code) <= _MAX_CODE_CHARS and ((code.isascii() and code.isalnum()) or not code) else "?"
+
+
+def _first_of(words: str, count: int) -> str:
+    return f"{words}, and {count - 1} more." if count > 1 else f"{words}."
