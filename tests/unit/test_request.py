@@ -1,0 +1,128 @@
+import json
+import re
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.claim import Batch, Claim
+from worker.precheck.request import Request, RequestBuilder, decode_interchange, new_correlation_id
+from worker.settings import ApiSettings, Settings
+from worker.x12 import ClaimFacts
+
+X12 = b"ISA*00*~NM1*IL*1*CANARY*JANE~SE*2*0001~IEA*1*000000001~"
+QUERY = 'query q($input: ClaimInput!) { claimPreCheck(input: $input) { message } } # "quoted"\n'
+
+
+def make_claim(interchange: bytes = X12, tax_id: str = "123456789", payer_id: str = "87726") -> Claim:
+    batch = Batch(number=1, batch_id="b" * 20, name="one.837", received_at=0.0)
+    return Claim(batch, 1, interchange, ClaimFacts(provider_tax_id=tax_id, payer_id=payer_id))
+
+
+def build(claim: Claim, settings: Settings | None = None) -> Request:
+    request = RequestBuilder(settings or Settings()).build(claim)
+    assert request is not None
+    return request
+
+
+def test_the_graphql_body_is_query_and_variables() -> None:
+    settings = Settings(api=ApiSettings(query=QUERY))
+
+    body = json.loads(build(make_claim(), settings).body)
+
+    assert body == {
+        "query": QUERY,
+        "variables": {"input": {"x12RequestData": X12.decode(), "payerId": "87726"}},
+    }
+
+
+def test_the_flat_body_is_the_interchange_alone() -> None:
+    settings = Settings(api=ApiSettings(request_format="flat"))
+
+    assert json.loads(build(make_claim(), settings).body) == {"x12RequestData": X12.decode()}
+
+
+@given(st.binary(), st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_bytes_become_a_body_that_says_just_that(interchange: bytes, payer_id: str) -> None:
+    body = json.loads(build(make_claim(interchange, payer_id=payer_id)).body)
+
+    sent = body["variables"]["input"]
+    assert sent["payerId"] == payer_id
+    assert interchange in (sent["x12RequestData"].encode(), sent["x12RequestData"].encode("latin-1", "replace"))
+
+
+@pytest.mark.parametrize(
+    ("interchange", "text"),
+    [("MÜLLER".encode(), "MÜLLER"), (b"M\xdcLLER", "MÜLLER"), (b"\xc3", "Ã"), (b"", "")],
+)
+def test_names_are_read_as_utf_8_or_else_as_latin_1(interchange: bytes, text: str) -> None:
+    assert decode_interchange(interchange) == text
+
+
+def test_the_headers_are_those_of_the_contract() -> None:
+    request = build(make_claim())
+
+    assert request.headers == {
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/json",
+        "providerTaxId": "123456789",
+        "x-optum-consumer-correlation-id": request.correlation_id,
+    }
+
+
+@pytest.mark.parametrize(("environment", "asked"), [("simulator", None), ("sandbox", "sandbox"), ("production", None)])
+def test_only_the_sandbox_is_asked_for_mock_answers(environment: str, asked: str | None) -> None:
+    settings = Settings(environment=environment)  # type: ignore[arg-type]  # a plain str from the table above
+
+    assert build(make_claim(), settings).headers.get("environment") == asked
+
+
+def test_extra_headers_are_added() -> None:
+    settings = Settings(api=ApiSettings(headers={"x-tenant": "north"}))
+
+    assert build(make_claim(), settings).headers["x-tenant"] == "north"
+
+
+@pytest.mark.parametrize(
+    "tax_id", ["", "12-3456789", "123456789\r\nX-Evil: 1", "12 3", "١٢٣٤٥٦٧٨٩", "²³", "1" * 21, "ABC"]
+)
+def test_a_tax_id_that_cannot_stand_in_a_header_is_never_sent(tax_id: str) -> None:
+    assert RequestBuilder(Settings()).build(make_claim(tax_id=tax_id)) is None
+
+
+def test_every_attempt_has_a_correlation_id_of_its_own() -> None:
+    claim = make_claim()
+    builder = RequestBuilder(Settings())
+
+    requests = [builder.build(claim) for _ in range(100)]
+
+    assert len({request.correlation_id for request in requests if request}) == 100
+
+
+def test_a_correlation_id_is_a_random_uuid() -> None:
+    drawn = [new_correlation_id() for _ in range(2000)]
+
+    assert len(set(drawn)) == 2000
+    for text in drawn:
+        parsed = uuid.UUID(text)
+        assert str(parsed) == text
+        assert (parsed.version, parsed.variant) == (4, uuid.RFC_4122)
+
+
+def test_two_requests_share_no_headers() -> None:
+    builder = RequestBuilder(Settings())
+    first, second = builder.build(make_claim()), builder.build(make_claim())
+    assert first is not None
+    assert second is not None
+
+    first.headers["Authorization"] = "Bearer canary"
+
+    assert "Authorization" not in second.headers
+
+
+def test_a_request_shows_nothing_of_its_claim() -> None:
+    shown = repr(build(make_claim()))
+
+    assert not re.search("CANARY|123456789|87726", shown)

@@ -1,0 +1,5 @@
+"""All that knows this API: request, answer, verdict, code table, client, connection guard, token."""
+
+from worker.precheck.opening import open_client
+
+__all__ = ["open_client"]

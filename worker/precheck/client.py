@@ -1,0 +1,167 @@
+"""The API as the flow sees it: one claim in, one verdict out.
+
+::
+
+    token ──▶ POST ──▶ 401 ──▶ another token ──▶ POST ──▶ 401 ──▶ CredentialsRefused
+                │                                  │
+                ├──────────── 403 ─────────────────┼────────────▶ CredentialsRefused
+                └──────── any other status ────────┴────────────▶ Verdict
+
+The repeat after a first 401 is part of the same attempt: the claim was refused at the door. Sources: contract.md §2 and
+§4; the exceptions are those of `worker.precheck.exchange` and `worker.precheck.token`.
+"""
+
+import time
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+import msgspec
+
+from worker.claim import Claim
+from worker.errors import AttemptFailed, CredentialsRefused, SettingsError, WorkerError
+from worker.precheck.codes import code_problems
+from worker.precheck.endpoints import Endpoints
+from worker.precheck.exchange import Exchanger, Reply
+from worker.precheck.request import Request, RequestBuilder
+from worker.precheck.retry_after import parse_retry_after
+from worker.precheck.token import Token, TokenProvider
+from worker.precheck.verdict import HttpAnswer, Rules, judge
+from worker.result import Disposition, Reason, Verdict
+from worker.settings import Settings
+
+HEALTH_TIMEOUT_S = 30.0
+MAX_HEALTH_BYTES = 64 << 10
+
+_UNSENDABLE = Verdict(
+    disposition=Disposition.INVALID,
+    reason=Reason("provider_tax_id", "The billing provider's tax id is missing or is not made of digits.", "worker"),
+)
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What the health endpoint told: its HTTP status, or the code of why there was no answer.
+
+    `clock_ahead_s` is how far this machine's clock is ahead of the service's, by the answer's Date, to the second.
+    """
+
+    status: int | None = None
+    code: str | None = None
+    clock_ahead_s: float | None = None
+
+
+class PrecheckClient:
+    """Posts claims to one origin with the tokens made for it; implements `worker.ports.Api`.
+
+    :raises SettingsError: if ``api.codes`` cannot be understood.
+    """
+
+    def __init__(
+        self, session: aiohttp.ClientSession, settings: Settings, endpoints: Endpoints, tokens: TokenProvider
+    ) -> None:
+        if tokens.origin != endpoints.origin:
+            raise ValueError("tokens of another origin")
+        api = settings.api
+        if problems := code_problems(api.codes):
+            raise SettingsError(problems)
+        self._endpoints = endpoints
+        self._tokens = tokens
+        self._builder = RequestBuilder(settings)
+        self._rules = Rules.of(api)
+        self._claims = Exchanger(
+            session,
+            proxy=endpoints.proxy,
+            timeout=aiohttp.ClientTimeout(total=api.attempt_timeout_s, connect=api.connect_timeout_s),
+            max_response_bytes=api.max_response_bytes,
+        )
+        self._health = Exchanger(
+            session,
+            proxy=endpoints.proxy,
+            timeout=aiohttp.ClientTimeout(total=HEALTH_TIMEOUT_S, connect=api.connect_timeout_s),
+            max_response_bytes=MAX_HEALTH_BYTES,
+        )
+
+    async def attempt(self, claim: Claim) -> Verdict:
+        """Post the claim once and say what the answer means; see `worker.ports.Api`."""
+        request = self._builder.build(claim)
+        if request is None:
+            return _UNSENDABLE
+        reply = await self._post(request)
+        headers = reply.headers
+        answer = HttpAnswer(
+            status=reply.status,
+            body=reply.body,
+            content_type=headers.get("Content-Type"),
+            retry_after_s=parse_retry_after(headers.get("Retry-After"), time.time()),
+            correlation_id=request.correlation_id,
+            trace_id=headers.get("x-optum-trace-id"),
+        )
+        return judge(answer, claim.facts, self._rules)
+
+    async def authorize(self) -> None:
+        """Make sure that there is a token; see `worker.ports.Api`."""
+        await self._tokens.get()
+
+    async def healthy(self) -> bool:
+        """Ask the health endpoint once; True for HTTP 200 and nothing else, whatever the body (contract.md §1)."""
+        try:
+            health = await self.ask_health()
+        except WorkerError:
+            return False
+        return health.status == 200
+
+    async def ask_health(self) -> Health:
+        """Ask the health endpoint once and say what it told.
+
+        :raises worker.errors.TokenUnavailable: if there is no token for now.
+        :raises worker.errors.CredentialsRefused: if the token endpoint refuses who we are.
+        """
+        token = await self._tokens.get()
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity", "Authorization": token.authorization}
+        try:
+            reply = await self._health.exchange("GET", self._endpoints.health, headers)
+        except AttemptFailed as failure:
+            return Health(code=failure.code)
+        self._note(reply, token)
+        return Health(reply.status, clock_ahead_s=_clock_ahead_s(reply.headers.get("Date")))
+
+    async def _post(self, request: Request) -> Reply:
+        """Post with the current token, and after a 401 once more with another."""
+        token = await self._tokens.get()
+        reply = await self._post_with(token, request)
+        if reply.status == 401:
+            token = await self._tokens.get()
+            reply = await self._post_with(token, request)
+            if reply.status == 401:
+                raise CredentialsRefused(
+                    "unauthorized",
+                    f"{self._endpoints.origin} refuses a fresh token; check the entitlement and api.precheck_path",
+                )
+        if reply.status == 403:
+            raise CredentialsRefused(
+                "forbidden",
+                f"{self._endpoints.origin} forbids the call; check what the client is entitled to",
+            )
+        return reply
+
+    async def _post_with(self, token: Token, request: Request) -> Reply:
+        headers = request.headers
+        headers["Authorization"] = token.authorization
+        reply = await self._claims.exchange("POST", self._endpoints.precheck, headers, request.body)
+        self._note(reply, token)
+        return reply
+
+    def _note(self, reply: Reply, token: Token) -> None:
+        """Tell the provider how its token was received."""
+        if reply.status == 401:
+            self._tokens.refused(token.generation)
+        elif reply.status == 200:
+            self._tokens.accepted(token.generation)
+
+
+def _clock_ahead_s(date: str | None) -> float | None:
+    """Compare the wall clock with an HTTP Date (RFC 9110 §6.6.1); None without a readable one."""
+    try:
+        told = parsedate_to_datetime(date or "")
+    except ValueError:
+        return None
+    return None if told.tzinfo is None else time.time() - told.timestamp()

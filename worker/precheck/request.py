@@ -1,0 +1,74 @@
+"""One claim as an HTTP request: its headers and its body.
+
+GraphQL over JSON (the default), or the flat form of the technical reference guide. All that is the same for every claim
+is made once; a claim adds its interchange, its payer and its billing provider's tax id. Source: contract.md §3.
+"""
+
+import os
+
+import msgspec
+
+from worker.claim import Claim
+from worker.settings import Settings
+
+_VARIANTS = "89ab"  # RFC 9562 §4.1: the two upper bits of the 17th digit are 10
+_MAX_TAX_ID_DIGITS = 20
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """What is sent for one attempt, all but the token."""
+
+    headers: dict[str, str]
+    body: bytes
+    correlation_id: str
+
+    def __repr__(self) -> str:
+        """Show nothing of the claim."""
+        return f"<Request {self.correlation_id}>"
+
+
+class RequestBuilder:
+    """Makes requests of claims, as the settings want them."""
+
+    def __init__(self, settings: Settings) -> None:
+        api = settings.api
+        self._headers = {"Accept": "application/json", "Accept-Encoding": "identity", **api.headers}
+        self._headers["Content-Type"] = "application/json"
+        if settings.environment == "sandbox":
+            self._headers["environment"] = "sandbox"
+        self._flat = api.request_format == "flat"
+        if self._flat:
+            self._opening = b'{"x12RequestData":'
+        else:
+            self._opening = b'{"query":' + msgspec.json.encode(api.query) + b',"variables":{"input":{"x12RequestData":'
+
+    def build(self, claim: Claim) -> Request | None:
+        """Make the request for one attempt, or None if the claim lacks a tax id that can stand in a header."""
+        tax_id = claim.facts.provider_tax_id
+        if not (tax_id.isascii() and tax_id.isdigit() and len(tax_id) <= _MAX_TAX_ID_DIGITS):
+            return None
+        correlation_id = new_correlation_id()
+        headers = {**self._headers, "providerTaxId": tax_id, "x-optum-consumer-correlation-id": correlation_id}
+        return Request(headers, self._build_body(claim), correlation_id)
+
+    def _build_body(self, claim: Claim) -> bytes:
+        interchange = msgspec.json.encode(decode_interchange(claim.interchange))
+        if self._flat:
+            return b"".join((self._opening, interchange, b"}"))
+        payer_id = msgspec.json.encode(claim.facts.payer_id)
+        return b"".join((self._opening, interchange, b',"payerId":', payer_id, b"}}}"))
+
+
+def decode_interchange(interchange: bytes) -> str:
+    """Read X12 as text: UTF-8 if it is that from end to end, else byte for byte as Latin-1. Never fails."""
+    try:
+        return interchange.decode()
+    except UnicodeDecodeError:
+        return interchange.decode("latin-1")
+
+
+def new_correlation_id() -> str:
+    """Draw a random UUID, version 4, as text, in half the time of `str(uuid.uuid4())`."""
+    digits = os.urandom(16).hex()
+    variant = _VARIANTS[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
