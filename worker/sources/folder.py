@@ -1,0 +1,249 @@
+"""The blocking half of the directory source: goes through the names and has what is ready taken.
+
+Runs in threads only, one call at a time. What is taken lies in our work folder, `held` until it is put away.
+"""
+
+import errno
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from worker.claim import Delivery
+from worker.errors import SettingsError, SourceUnavailable
+from worker.sources.examining import Examiner, Place
+from worker.sources.leases import leases_tell
+from worker.sources.names import passed_over
+from worker.sources.putaway import PutAway
+from worker.sources.readiness import Rules, sight_of
+from worker.sources.reading import SurveyOf
+from worker.sources.scan import Scan, files_in
+from worker.sources.sightings import Sighting
+from worker.sources.spool import Spool, first_opened, is_ours
+from worker.sources.taking import Taker
+
+# What one look may cost, so that no thread is away for long and no memory fills.
+NAMES_PER_LOOK = 4096
+SECONDS_PER_LOOK = 0.05
+BYTES_PER_LOOK = 16 << 20
+
+TAKE_OVER_S = 5.0
+MOST_NAMED = 1000
+
+
+class View(msgspec.Struct, frozen=True, gc=False):
+    """What a look has shown: the number of the pass, whether it has ended, and then what its end knows.
+
+    `near`: something is about to be decided. `again_s`: when to look again though nothing stirs.
+    """
+
+    passed: int
+    ended: bool
+    near: bool
+    again_s: float
+
+
+class Folder:
+    """An input folder in use by this worker; `ready` fills up with what `look` takes.
+
+    `times_opened` grows when the folder was gone and is there again.
+    """
+
+    def __init__(
+        self,
+        incoming: Path,
+        worker_id: str,
+        rules: Rules,
+        survey: SurveyOf,
+        *,
+        ask_kernel: bool = True,
+        monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.ready: deque[Delivery] = deque()
+        self._path = incoming
+        self._name = worker_id
+        self._rules = rules
+        self._ask_kernel = ask_kernel and not rules.renamed
+        self._monotonic = monotonic
+        self._clock = clock
+        self._examiner = Examiner(survey)
+        self._again = math.inf
+        self._near = False
+        self._lost = False
+        self.times_opened = 0
+
+    def open(self) -> None:
+        """Open the folder and find what an earlier process of this name held.
+
+        :raises worker.errors.SettingsError: if it cannot be used as configured.
+        """
+        spool = first_opened(self._path, self._name)
+        self.held = PutAway(spool, self._clock)
+        self._taker = Taker(self._examiner, self.held, self.ready, self._clock)
+        self._use(spool)
+
+    def _use(self, spool: Spool) -> None:
+        self._spool = self._taker.spool = spool
+        self._name = spool.work.name
+        self._scan = Scan(spool.incoming)
+        ask = self._ask_kernel and leases_tell(spool.mount)
+        at_once = msgspec.structs.replace(self._rules, renamed=True)
+        self._incoming = Place(spool.incoming, self._rules, ask=ask, ours=False)
+        self._working = Place(spool.work.fd, at_once, ask=False, ours=True)
+        self._take_over_at = -math.inf
+        self.times_opened += 1
+
+    def look(self, limit: int) -> View:
+        """Look at the next names and take what is ready, until `ready` holds `limit`.
+
+        :raises worker.errors.SourceUnavailable: if the folder cannot be reached, or nothing can be taken from it.
+        """
+        self._be_there()
+        self._taker.taken_bytes = 0
+        try:
+            self.held.retry()
+            if not self._scan.under_way:
+                self._begin()
+            self._look_at_found(limit)
+            ended = self._look_at_names(limit)
+        except OSError as error:
+            raise _unavailable(error) from None
+        return self._view(ended=ended)
+
+    @property
+    def under_way(self) -> bool:
+        """Tell whether the next look goes on with a pass that an earlier one began."""
+        return self._scan.under_way
+
+    @property
+    def next_pass(self) -> int:
+        """The number of the pass that begins next."""
+        return self._scan.passed + 1
+
+    def _be_there(self) -> None:
+        if not self._spool.missing():
+            self._lost = False
+        elif not self._lost:
+            self._lost = True
+            raise SourceUnavailable("input: the folder or a neighbour of it was removed, replaced or unmounted")
+        elif is_ours(self._path, self._name):
+            self._use_again()
+        else:
+            raise SourceUnavailable("input: the folder is not there, or not the one that this worker has used")
+
+    def _use_again(self) -> None:
+        former = self._spool
+        former.work.unlock()  # else our own lock would be in our way
+        try:
+            spool = Spool(self._path, self._name)
+        except (OSError, SettingsError):
+            former.work.relock()
+            raise SourceUnavailable("input: the folder is there again, but cannot be used") from None
+        self._scan.end()
+        self.held.use(spool)
+        self._use(spool)
+        former.close(keep=True)
+
+    def _begin(self) -> None:
+        self._near = False
+        self._again = math.inf
+        now = self._monotonic()
+        if now >= self._take_over_at:
+            self._take_over_at = now + TAKE_OVER_S
+            if self._spool.work.take_over():
+                self.held.find()
+
+    def _look_at_found(self, limit: int) -> None:
+        for _ in range(len(self.held.found)):
+            if self._full(limit):
+                return
+            held = self.held.found.popleft()
+            known = self._working.sightings.of(held.entry)
+            waits = known is not None and known.due > self._monotonic()
+            if waits or not self._look_at(self._working, held.entry, held.name):
+                self.held.found.append(held)
+
+    def _look_at_names(self, limit: int) -> bool:
+        """Go on with the pass; True if it has ended."""
+        if self._full(limit):
+            return False
+        until = self._monotonic() + SECONDS_PER_LOOK
+        for number, entry in enumerate(self._scan.entries(), start=1):
+            self._look_at_entry(entry)
+            if number >= NAMES_PER_LOOK or self._full(limit) or self._monotonic() >= until:
+                return False
+        self._scan.end()
+        self._incoming.sightings.sweep(self._scan.passed)
+        return True
+
+    def _full(self, limit: int) -> bool:
+        return len(self.ready) >= limit or self._taker.taken_bytes >= BYTES_PER_LOOK
+
+    def _look_at_entry(self, entry: os.DirEntry[str]) -> None:
+        name = entry.name
+        if passed_over(name):
+            return
+        if not entry.is_file(follow_symlinks=False):
+            if not entry.is_dir(follow_symlinks=False):
+                self._taker.ignore(name, "symlink" if entry.is_symlink() else "not_a_file")
+            return
+        known = self._incoming.sightings.of(name)
+        if known is not None and known.due > self._monotonic() and self._unchanged(entry, known):
+            self._note(known)
+        else:
+            self._look_at(self._incoming, name, name)
+
+    def _unchanged(self, entry: os.DirEntry[str], known: Sighting) -> bool:
+        try:
+            return sight_of(entry.stat(follow_symlinks=False)) == known.sight
+        except FileNotFoundError:
+            return False
+
+    def _look_at(self, place: Place, entry: str, name: str) -> bool:
+        """Examine one file and act on it; False if it must be looked at again."""
+        now = self._monotonic()
+        wait = self._taker.act(place, entry, name, now)
+        if wait is None:
+            place.sightings.forget(entry)
+            return True
+        sighting = place.sightings.of(entry)
+        if sighting is not None:
+            sighting.near, sighting.due = wait.near, now + wait.again_s
+            self._note(sighting)
+        return False
+
+    def _note(self, sighting: Sighting) -> None:
+        sighting.passed = self._scan.passed
+        self._near |= sighting.near
+        self._again = min(self._again, sighting.due)
+
+    def _view(self, *, ended: bool) -> View:
+        again_s = max(self._again - self._monotonic(), 0.002)
+        return View(self._scan.passed, ended, self._near or bool(self.held.found), again_s)
+
+    def left_over(self) -> list[str]:
+        """Names of files in the input folder, at most a thousand of them.
+
+        :raises worker.errors.SourceUnavailable: if the folder cannot be read.
+        """
+        try:
+            return files_in(self._spool.incoming, MOST_NAMED)
+        except OSError as error:
+            raise _unavailable(error) from None
+
+    def close(self) -> None:
+        """Put back what nobody was given, and let go of everything; what is held stays in our folder."""
+        self._examiner.close()
+        while self.ready:
+            self.held.release([self.ready.popleft().ref])
+        self._scan.end()
+        self._spool.close()
+
+
+def _unavailable(error: OSError) -> SourceUnavailable:
+    return SourceUnavailable(f"input: {errno.errorcode.get(error.errno or 0, 'unknown error')}")

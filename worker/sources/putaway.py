@@ -1,0 +1,155 @@
+"""What becomes of the batches in our work folder: archived, quarantined, or back to where they came from.
+
+Only a lack of room is an error here. If the spool cannot be reached, the batch is kept on a list and put away when
+it can be; should we end before, the next start finds it in ``work/``, and the ledger knows what it was.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from worker.errors import StorageFull
+from worker.sources.moves import NO_ROOM, NOT_MOVABLE, rename_new
+from worker.sources.names import displayed
+from worker.sources.shelves import Archive, Quarantine
+from worker.sources.spool import Spool
+from worker.sources.workfolder import Held, held_in
+from worker.x12 import Finding
+
+Fate = Finding | None
+"""Quarantine, and why; or the archive."""
+
+
+class PutAway:
+    """The batches that this worker holds, by `ref`, and the way out for each.
+
+    `found` are those that lie in our folder and that nobody was given: of a dead worker, or given back.
+    """
+
+    def __init__(self, spool: Spool, clock: Callable[[], float]) -> None:
+        self.found: deque[Held] = deque()
+        self._held: dict[str, Held] = {}
+        self._later: dict[str, Fate] = {}
+        self._clock = clock
+        self.use(spool)
+
+    def use(self, spool: Spool) -> None:
+        """Work with this spool from now on, and look what lies in it that is not held."""
+        self._spool = spool
+        self._archive = Archive(spool.archive)
+        self._quarantine = Quarantine(spool.quarantine)
+        self.find()
+
+    def find(self) -> None:
+        """Look through our folder for batches that nobody was given."""
+        given = {held.entry for held in self._held.values()}
+        self.found = deque(held for held in held_in(self._spool.work.fd) if held.entry not in given)
+
+    def hold(self, ref: str, held: Held) -> None:
+        """Note that a batch is being given out."""
+        self._held[ref] = held
+
+    def settle(self, refs: Sequence[str]) -> None:
+        """Archive what is held under these refs; durable on return.
+
+        :raises worker.errors.StorageFull: if there is no room; what was done stays done, call again.
+        """
+        try:
+            self._archive_all(refs)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise StorageFull("archive: no room") from None
+            self._later |= {ref: None for ref in refs if ref in self._held}
+
+    def refuse(self, ref: str, finding: Finding) -> None:
+        """Quarantine what is held under this ref; durable on return."""
+        held = self._held.get(ref)
+        if held is None:
+            return
+        try:
+            self.quarantine(self._spool.work.fd, held.entry, held.name, finding)
+        except OSError:
+            self._later[ref] = finding
+        else:
+            self._gone(ref, held)
+
+    def release(self, refs: Sequence[str]) -> None:
+        """Put back what is held under these refs."""
+        for ref in refs:
+            if (held := self._held.pop(ref, None)) is not None:
+                self._later.pop(ref, None)
+                self.put_back(held)
+
+    def retry(self) -> None:
+        """Put away what could not be put away before; a file that can never be moved stays where it is.
+
+        :raises OSError: if it still cannot, and that is not the file's own fault.
+        """
+        for ref, fate in list(self._later.items()):
+            held = self._held[ref]
+            try:
+                if fate is None:
+                    self._archive_all([ref])
+                else:
+                    self.quarantine(self._spool.work.fd, held.entry, held.name, fate)
+                    self._gone(ref, held)
+            except OSError as error:
+                if error.errno not in NOT_MOVABLE:
+                    raise
+                del self._later[ref]
+
+    def put_back(self, held: Held) -> None:
+        """Rename a batch back into the input folder; where its name is taken there, it is `found` instead."""
+        try:
+            rename_new(self._spool.work.fd, held.entry, self._spool.incoming, held.name)
+        except FileNotFoundError:
+            _tell_vanished(held)
+        except OSError:
+            self.found.append(held)
+            return
+        self._spool.work.vacate(held)
+
+    def quarantine(self, folder_fd: int, entry: str, name: str, finding: Finding) -> None:
+        """Move a file from an open folder to the quarantine; durable on return.
+
+        :raises OSError: if it cannot be moved.
+        """
+        try:
+            self._quarantine.put(folder_fd, entry, name, finding.code, finding.text)
+        except FileNotFoundError:
+            return
+        os.fsync(folder_fd)
+        structlog.get_logger().warning(
+            "input.quarantined", batch=displayed(name), code=finding.code, detail=finding.text
+        )
+
+    def _archive_all(self, refs: Sequence[str]) -> None:
+        with self._archive.at(self._clock()) as day:
+            batches = 0
+            try:
+                for ref in refs:
+                    held = self._held.get(ref)
+                    if held is None:
+                        continue
+                    try:
+                        day.put(self._spool.work.fd, held.entry, held.name)
+                    except FileNotFoundError:
+                        _tell_vanished(held)
+                    self._gone(ref, held)
+                    batches += 1
+            finally:
+                if batches:
+                    day.sync()
+                    os.fsync(self._spool.work.fd)
+        structlog.get_logger().debug("input.archived", batches=batches)
+
+    def _gone(self, ref: str, held: Held) -> None:
+        del self._held[ref]
+        self._later.pop(ref, None)
+        self._spool.work.vacate(held)
+
+
+def _tell_vanished(held: Held) -> None:
+    structlog.get_logger().warning("input.vanished", batch=displayed(held.name))

@@ -1,0 +1,112 @@
+"""The two places where batches come to rest: the archive and the quarantine. Nothing there is ever overwritten."""
+
+import os
+import time
+from typing import Self
+
+import msgspec
+
+from worker.sources.moves import make_folder, open_folder, rename_new
+from worker.sources.names import NAME_BYTES, REASON_TAIL, numbered
+
+_MOST_REMEMBERED = 4096
+
+
+class Archive:
+    """``archive/YYYY-MM-DD/NAME``, days in UTC; a second file of the name becomes ``NAME.2``."""
+
+    def __init__(self, root_fd: int) -> None:
+        self._root = root_fd
+        self._day = ""
+        self._last: dict[str, int] = {}
+
+    def at(self, now: float) -> "Day":
+        """Open the folder of the day on which `now` lies, seconds since the epoch; use it in a ``with`` block.
+
+        :raises OSError: if it cannot be made.
+        """
+        day = time.strftime("%Y-%m-%d", time.gmtime(now))
+        make_folder(day, within=self._root)
+        if day != self._day:
+            os.fsync(self._root)
+            self._day = day
+            self._last = {}
+        return Day(open_folder(day, within=self._root), self._last)
+
+
+class Day:
+    """One day's folder, open."""
+
+    def __init__(self, fd: int, last: dict[str, int]) -> None:
+        self._fd = fd
+        self._last = last
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def put(self, folder_fd: int, entry: str, name: str) -> str:
+        """Move a file here under its name or the next free number of it; returns the name it got.
+
+        :raises FileNotFoundError: if the file is gone.
+        :raises OSError: if it cannot be moved.
+        """
+        number = self._last.get(name, 0) + 1
+        while True:
+            target = numbered(name, number)
+            try:
+                rename_new(folder_fd, entry, self._fd, target)
+            except FileExistsError:
+                number += 1
+                continue
+            # Where every file has the same name, looking for a free number from 2 on would grow with the square.
+            if number > 1 and (name in self._last or len(self._last) < _MOST_REMEMBERED):
+                self._last[name] = number
+            return target
+
+    def sync(self) -> None:
+        """Make what was put here durable."""
+        os.fsync(self._fd)
+
+
+class Quarantine:
+    """``quarantine/NAME`` with ``NAME.reason.json`` = {"code", "text"}: batches that a person must look at."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def put(self, folder_fd: int, entry: str, name: str, code: str, text: str) -> str:
+        """Move a file here with its reason; durable on return; returns the name it got.
+
+        The reason comes first, so that no file lies here without one, whenever we are killed.
+
+        :raises FileNotFoundError: if the file is gone; then nothing is left here of it.
+        :raises OSError: if it cannot be moved.
+        """
+        reason = msgspec.json.encode({"code": code, "text": text})
+        number = 1
+        while True:
+            target = numbered(name, number, room=NAME_BYTES - len(REASON_TAIL))
+            try:
+                self._put(folder_fd, entry, target, reason)
+            except FileExistsError:
+                number += 1
+            else:
+                os.fsync(self._fd)
+                return target
+
+    def _put(self, folder_fd: int, entry: str, target: str, reason: bytes) -> None:
+        note = target + REASON_TAIL
+        fd = os.open(note, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=self._fd)
+        try:
+            try:
+                os.write(fd, reason)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            rename_new(folder_fd, entry, self._fd, target)
+        except OSError:
+            os.unlink(note, dir_fd=self._fd)
+            raise

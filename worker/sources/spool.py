@@ -1,0 +1,127 @@
+"""The input folder and its three neighbours, held open.
+
+::
+
+    spool/
+      in/            where producers put batches; ours to read and to rename out of
+      work/          batches being worked on, a folder per worker
+      archive/       settled batches, a folder per day
+      quarantine/    batches that a person must look at
+
+A batch moves between them by rename only, so all four must lie on one mount.
+"""
+
+import os
+from pathlib import Path
+
+from worker.errors import SettingsError, StorageFull
+from worker.sources.leases import Mount, mount_of
+from worker.sources.moves import NO_ROOM, make_folder, open_folder
+from worker.sources.workfolder import WorkFolder
+
+NEIGHBOURS = ("work", "archive", "quarantine")
+
+
+class Spool:
+    """Open descriptors of the four folders, and this worker's folder in ``work/``.
+
+    Everything that is done goes through them, relative to an open folder: a folder that is replaced meanwhile
+    is noticed (`missing`) and not filled or emptied by mistake.
+    """
+
+    def __init__(self, incoming: Path, worker_id: str) -> None:
+        """Open all, creating the neighbours where they are missing.
+
+        :raises worker.errors.SettingsError: if the folders do not belong together.
+        :raises OSError: if one of them cannot be reached or made.
+        """
+        self._path = incoming
+        self._open: list[int] = []
+        try:
+            self.incoming = self._hold(open_folder(incoming, follow=True))
+            parent = self._hold(open_folder(incoming.parent, follow=True))
+            for name in NEIGHBOURS:
+                make_folder(name, within=parent)
+            root, self.archive, self.quarantine = (
+                self._hold(open_folder(name, within=parent, follow=True)) for name in NEIGHBOURS
+            )
+            fds = (self.incoming, root, self.archive, self.quarantine)
+            self._folders = list(zip((incoming, *map(incoming.with_name, NEIGHBOURS)), fds, strict=True))
+            self.mount = self._one_mount(fds)
+            self.work = WorkFolder(root, worker_id)
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _hold(self, fd: int) -> int:
+        self._open.append(fd)
+        return fd
+
+    def _one_mount(self, folders: tuple[int, ...]) -> Mount | None:
+        mounts = [mount_of(fd) for fd in folders]
+        devices = {os.fstat(fd).st_dev for fd in folders}
+        if len({mount.number if mount else 0 for mount in mounts}) > 1 or len(devices) > 1:
+            raise SettingsError(
+                [
+                    f"input.url: {self._path} and {', '.join(NEIGHBOURS)} beside it are not on one mount, and a batch "
+                    f"is taken by rename: mount their parent {self._path.parent} as a whole"
+                ]
+            )
+        return mounts[0]
+
+    def missing(self) -> bool:
+        """Tell whether a folder is not the one that was opened: removed, replaced or unmounted."""
+        return not all(_same(path, fd) for path, fd in self._folders)
+
+    def work_path(self, entry: str) -> Path:
+        """Give the path of an entry in our work folder, for those who must open it by path."""
+        return self._path.parent / "work" / self.work.name / entry
+
+    def close(self, *, keep: bool = False) -> None:
+        """Let go of all; our work folder is removed if it is empty, unless we `keep` it to find it again."""
+        self.work.close(keep=keep)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for fd in self._open:
+            os.close(fd)
+        self._open = []
+
+
+def _same(path: Path, fd: int) -> bool:
+    try:
+        there, ours = path.stat(), os.fstat(fd)
+    except OSError:
+        return False
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def first_opened(incoming: Path, worker_id: str) -> Spool:
+    """Open the spool at the start, when everything that is wrong is a matter of the settings.
+
+    :raises worker.errors.SettingsError: naming the folder and what to do.
+    :raises worker.errors.StorageFull: if there is no room to make the neighbours.
+    """
+    if incoming.name in {"", *NEIGHBOURS}:
+        raise SettingsError([f"input.url: {incoming} cannot be the input: {', '.join(NEIGHBOURS)} stand beside it"])
+    if not incoming.exists():
+        raise SettingsError([f"input.url: {incoming} does not exist: mkdir -p {incoming}"])
+    if not incoming.is_dir():
+        raise SettingsError([f"input.url: {incoming} is not a folder"])
+    if not os.access(incoming, os.R_OK | os.W_OK | os.X_OK):
+        raise SettingsError([f"input.url: {incoming} must be readable and writable for this worker"])
+    try:
+        return Spool(incoming, worker_id)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise StorageFull("input: no room to make work, archive and quarantine") from None
+        detail = f"{', '.join(NEIGHBOURS)} beside {incoming} cannot be made, entered and locked ({error.strerror})"
+        raise SettingsError([f"input.url: {detail}"]) from None
+
+
+def is_ours(incoming: Path, worker_name: str) -> bool:
+    """Tell whether the spool at this path is one that this worker has used.
+
+    Where a file system was unmounted another folder shows through; ours has our folder in ``work/``.
+    """
+    return incoming.is_dir() and (incoming.parent / "work" / worker_name).is_dir()

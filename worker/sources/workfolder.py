@@ -1,0 +1,197 @@
+"""This worker's own folder under ``work/``, and what becomes of those whose worker died.
+
+::
+
+    work/
+      host-17/                 one folder a worker
+        owner                  locked (flock) for as long as the worker lives
+        2f1c-batch_7.837       a batch being worked on: inode, "-", original name
+        2f1d/NAME              … one whose name leaves no room for the inode
+
+A batch is taken by renaming it into this folder: of several workers that try, one succeeds. The lock ends with its
+process, however that ends, and then whoever locks the file next owns what lies in the folder. The original name
+travels in the rename itself, so there is no moment at which a crash could lose it.
+"""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+
+import msgspec
+import structlog
+
+from worker.errors import SettingsError
+from worker.sources.moves import make_folder, open_folder
+from worker.sources.names import entry_for, original_of
+from worker.sources.scan import names_in, walk
+
+_OWNER = "owner"
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """A batch in the work folder: where it lies, relative to the folder, and its original name."""
+
+    entry: str
+    name: str
+
+
+def lock(folder_fd: int, *, create: bool = False) -> int | None:
+    """Lock the folder's owner file for this process; None if a living process has it, or there is none.
+
+    :raises OSError: if the file cannot be opened, or the file system has no locks.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
+    try:
+        fd = os.open(_OWNER, flags, 0o600, dir_fd=folder_fd)
+    except FileNotFoundError:
+        return None  # no worker's folder, or another worker has just cleared it away
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(fd).st_nlink:  # else whoever had the lock removed the file: it locks nothing
+            return fd
+    except BlockingIOError:
+        pass
+    except OSError:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return None
+
+
+def held_in(folder_fd: int) -> Iterator[Held]:
+    """Go through the batches that lie in an open work folder, a few at a time; what is not ours is passed over."""
+    for entry in walk(folder_fd):
+        if entry.is_dir(follow_symlinks=False):
+            slot = open_folder(entry.name, within=folder_fd)
+            try:
+                names = names_in(slot)
+            finally:
+                os.close(slot)
+            yield from (Held(f"{entry.name}/{name}", name) for name in names)
+        elif name := original_of(entry.name):
+            yield Held(entry.name, name)
+
+
+class WorkFolder:
+    """Our own folder, locked; `fd` is the open folder."""
+
+    def __init__(self, root_fd: int, worker_id: str) -> None:
+        """Lock the folder of this id, or of this id and a number if a living worker has it already.
+
+        :raises OSError: if it cannot be made or locked.
+        """
+        self._root = root_fd
+        self._lock: int | None
+        self.name, self.fd, self._lock = self._claim(worker_id)
+
+    def _claim(self, worker_id: str) -> tuple[str, int, int]:
+        for number in range(1, 1000):
+            name = worker_id if number == 1 else f"{worker_id}.{number}"
+            fd = self._made(name)
+            try:
+                owner = lock(fd, create=True)
+            except OSError:
+                os.close(fd)
+                raise
+            if owner is not None:
+                return name, fd, owner
+            os.close(fd)
+        raise SettingsError([f"input.url: a thousand workers are named {worker_id}"])
+
+    def _made(self, name: str) -> int:
+        while True:
+            make_folder(name, within=self._root)
+            try:
+                return open_folder(name, within=self._root)
+            except FileNotFoundError:  # another worker found it unlocked and cleared it away
+                continue
+
+    def take(self, folder_fd: int, name: str, inode: int) -> Held:
+        """Rename a file out of an open folder into ours.
+
+        :raises FileNotFoundError: if it is gone: another worker was faster.
+        :raises OSError: if it cannot be renamed.
+        """
+        held = Held(entry_for(inode, name), name)
+        try:
+            os.rename(name, held.entry, src_dir_fd=folder_fd, dst_dir_fd=self.fd)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            held = self._take_into_slot(folder_fd, name, inode)
+        return held
+
+    def _take_into_slot(self, folder_fd: int, name: str, inode: int) -> Held:
+        slot = f"{inode:x}"
+        make_folder(slot, within=self.fd)
+        try:
+            os.rename(name, f"{slot}/{name}", src_dir_fd=folder_fd, dst_dir_fd=self.fd)
+        except OSError:
+            os.rmdir(slot, dir_fd=self.fd)
+            raise
+        return Held(f"{slot}/{name}", name)
+
+    def vacate(self, held: Held) -> None:
+        """Remove what is left in the folder of a batch that has moved out."""
+        slot, slash, _ = held.entry.partition("/")
+        if slash:
+            with suppress(OSError):  # somebody else has cleared it away, or put something in
+                os.rmdir(slot, dir_fd=self.fd)
+
+    def take_over(self) -> int:
+        """Bring the batches of dead workers into our folder; returns how many."""
+        taken = 0
+        for name in names_in(self._root):
+            if name != self.name and (inherited := self._inherit(name)):
+                structlog.get_logger().warning("worker.taken_over", owner=name, batches=inherited)
+                taken += inherited
+        return taken
+
+    def _inherit(self, name: str) -> int:
+        try:
+            folder = open_folder(name, within=self._root)
+        except OSError:
+            return 0  # gone meanwhile, or no folder of a worker
+        try:
+            owner = lock(folder)
+            if owner is None:
+                return 0
+            try:
+                return self._empty(folder, name)
+            finally:
+                os.close(owner)
+        finally:
+            os.close(folder)
+
+    def _empty(self, folder: int, name: str) -> int:
+        entries = [entry for entry in names_in(folder) if entry != _OWNER]
+        for entry in entries:
+            os.rename(entry, entry, src_dir_fd=folder, dst_dir_fd=self.fd)
+        os.unlink(_OWNER, dir_fd=folder)
+        os.rmdir(name, dir_fd=self._root)
+        return len(entries)
+
+    def gone(self) -> bool:
+        """Tell whether the folder was removed behind our back."""
+        return os.fstat(self.fd).st_nlink == 0
+
+    def unlock(self) -> None:
+        """Let go of the lock, so that the folder can be opened anew."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def relock(self) -> None:
+        """Take the lock again after all."""
+        self._lock = lock(self.fd)
+
+    def close(self, *, keep: bool = False) -> None:
+        """Let go of the folder, and remove it if nothing lies in it and we need not `keep` it."""
+        with suppress(OSError):  # an empty folder that stays does no harm
+            if not keep and names_in(self.fd) == [_OWNER]:
+                os.unlink(_OWNER, dir_fd=self.fd)
+                os.rmdir(self.name, dir_fd=self._root)
+        self.unlock()
+        os.close(self.fd)

@@ -1,0 +1,288 @@
+"""A fake for every seam, held to the same conformance tests as the real ones."""
+
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Sequence, Set
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from worker.claim import Batch, Claim, Delivery
+from worker.errors import SourceUnavailable, StateError
+from worker.ports import Arrival, BatchSummary, Emission, OpenedBatch, Position, Record, Spent
+
+ID_DIGITS = 20
+
+
+class MemoryLedger:
+    """`worker.ports.Ledger` in memory. What it holds outlives `close`, as if it were opened again.
+
+    While `failure` is set, every method that changes something raises it and changes nothing.
+    """
+
+    def __init__(self, *, environment: str = "") -> None:
+        self.failure: StateError | None = None
+        self.records: dict[tuple[int, int, int], tuple[int, Record]] = {}
+        self.notes: dict[str, str] = {}
+        self.positions: dict[str, Position] = {}
+        self._environment = environment
+        self._batches: list[Batch] = []
+        self._deliveries: dict[tuple[str, str], Batch] = {}
+        self._marks: Counter[int] = Counter()
+        self._spent: dict[tuple[int, int, int], tuple[Spent, bool]] = {}
+        self._totals: dict[int, int] = {}
+        self._finished: set[int] = set()
+
+    async def open_batches(self, arrivals: Sequence[Arrival]) -> Sequence[OpenedBatch]:
+        """Recognise or add the deliveries."""
+        await self._change()
+        return [self._open(arrival) for arrival in arrivals]
+
+    async def dispatch(self, claim: Claim, attempt: int) -> None:
+        """Note an attempt about to be made."""
+        await self._change()
+        key = (claim.batch.number, claim.ordinal, claim.generation)
+        known = self._spent.get(key)
+        if attempt == 1 and claim.generation == 1 and known is None:
+            self._marks[claim.batch.number] = max(self._marks[claim.batch.number], claim.ordinal)
+            return
+        ambiguous = max(claim.ambiguous_attempts, known[0].ambiguous_attempts if known else 0)
+        first_sent_at = (known[0].first_sent_at if known else None) or claim.first_sent_at
+        self._spent[key] = (Spent(attempt, ambiguous, first_sent_at, 0.0), True)
+
+    async def defer(self, claim: Claim, spent: Spent) -> None:
+        """Note a failed attempt."""
+        await self._change()
+        self._spent[claim.batch.number, claim.ordinal, claim.generation] = (spent, False)
+
+    async def record(self, record: Record) -> int:
+        """Store a result once."""
+        await self._change()
+        key = (record.batch_number, record.ordinal, record.generation)
+        return self.records.setdefault(key, (len(self.records) + 1, record))[0]
+
+    async def complete(self, batch_number: int, total: int) -> None:
+        """Note how many claims the batch holds."""
+        await self._change()
+        self._totals[batch_number] = total
+
+    async def finish(self, batch_numbers: Sequence[int]) -> None:
+        """Note that these batches are done."""
+        await self._change()
+        self._finished.update(batch_numbers)
+
+    async def outbox(self, after: int, limit: int) -> Sequence[Emission]:
+        """Read results in order."""
+        await checkpoint()
+        rows = sorted(((seq, record) for seq, record in self.records.values() if seq > after), key=lambda row: row[0])
+        return [Emission(seq, record.batch_number, record.result_id, record.body) for seq, record in rows[:limit]]
+
+    async def results_of(self, batch_number: int, after_ordinal: int, limit: int) -> Sequence[bytes]:
+        """Read the batch's latest records."""
+        await checkpoint()
+        latest = self._latest(batch_number)
+        return [latest[ordinal].body for ordinal in sorted(latest) if ordinal > after_ordinal][:limit]
+
+    async def position(self, sink: str) -> Position:
+        """Tell how far the sink has come."""
+        await checkpoint()
+        return self.positions.get(sink, Position())
+
+    async def advance(self, sink: str, position: Position) -> None:
+        """Note how far the sink has come."""
+        await self._change()
+        self.positions[sink] = position
+
+    async def summaries(self, *, open_only: bool = False, limit: int = 100) -> Sequence[BatchSummary]:
+        """Describe the newest batches."""
+        await checkpoint()
+        wanted = [batch for batch in reversed(self._batches) if not (open_only and batch.number in self._finished)]
+        return [self._summary(batch) for batch in wanted[:limit]]
+
+    async def note(self, key: str, value: str) -> None:
+        """Remember a small fact."""
+        await self._change()
+        self.notes[key] = value
+
+    async def noted(self, key: str) -> str | None:
+        """Recall it."""
+        await checkpoint()
+        return self.notes.get(key)
+
+    async def close(self) -> None:
+        """Keep everything."""
+        await checkpoint()
+
+    async def _change(self) -> None:
+        await checkpoint()
+        if self.failure is not None:
+            raise type(self.failure)(*self.failure.args)
+
+    def _open(self, arrival: Arrival) -> OpenedBatch:
+        equal = [batch for (sha256, _), batch in self._deliveries.items() if sha256 == arrival.sha256]
+        batch = self._deliveries.get((arrival.sha256, arrival.ref))
+        if batch is None:
+            stem = arrival.sha256[:ID_DIGITS]
+            earlier = sum(known.batch_id[:ID_DIGITS] == stem for known in self._batches)
+            batch_id = f"{stem}-{earlier + 1}" if earlier else stem
+            batch = Batch(len(self._batches) + 1, batch_id, arrival.name, arrival.received_at, self._environment)
+            self._batches.append(batch)
+            self._deliveries[arrival.sha256, arrival.ref] = batch
+            if arrival.total is not None:
+                self._totals[batch.number] = arrival.total
+        finished = [known for known in equal if known.number in self._finished and known.number < batch.number]
+        answered = self._latest(batch.number)
+        return OpenedBatch(
+            batch=batch,
+            answered=frozenset(answered),
+            dispatched_through=self._marks[batch.number],
+            spent=self._recalled(batch.number, answered.keys()),
+            last_seq=max(
+                (seq for seq, record in self.records.values() if record.batch_number == batch.number), default=0
+            ),
+            total=self._totals.get(batch.number),
+            done=batch.number in self._finished,
+            original=finished[0] if finished else None,
+        )
+
+    def _recalled(self, batch_number: int, answered: Set[int]) -> dict[int, Spent]:
+        """Tell what unanswered claims have cost; an attempt that was in flight has an unknown outcome."""
+        return {
+            ordinal: Spent(spent.attempts, spent.ambiguous_attempts + in_flight, spent.first_sent_at, spent.due_at)
+            for (number, ordinal, generation), (spent, in_flight) in self._spent.items()
+            if number == batch_number and generation == 1 and ordinal not in answered
+        }
+
+    def _latest(self, batch_number: int) -> dict[int, Record]:
+        ours = [record for _, record in self.records.values() if record.batch_number == batch_number]
+        return {record.ordinal: record for record in sorted(ours, key=lambda record: record.generation)}
+
+    def _summary(self, batch: Batch) -> BatchSummary:
+        latest = self._latest(batch.number)
+        in_retry = sum(key[0] == batch.number and key not in self.records for key in self._spent)
+        return BatchSummary(
+            batch=batch,
+            state="done" if batch.number in self._finished else "open",
+            total=self._totals.get(batch.number),
+            counts=dict(Counter(record.disposition for record in latest.values())),
+            parked=sum(record.parked is not None for record in latest.values()),
+            in_retry=in_retry,
+        )
+
+
+class MemorySink:
+    """`worker.ports.Sink` in memory: the emissions taken, and the records of each completed batch by its id.
+
+    The cursor is the number of results taken. While `failure` is set, `write` and `complete` raise it.
+    """
+
+    def __init__(self, name: str = "memory:") -> None:
+        self.failure: StateError | None = None
+        self.taken: dict[str, Emission] = {}
+        self.completed: dict[str, list[bytes]] = {}
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """The sink's key in the ledger."""
+        return self._name
+
+    async def open(self, cursor: str | None) -> None:
+        """Check that nothing was lost since `cursor`."""
+        await checkpoint()
+        if cursor is not None and int(cursor) > len(self.taken):
+            raise StateError("memory sink: results are missing")
+
+    async def write(self, emissions: Sequence[Emission]) -> str | None:
+        """Take what is not there yet."""
+        await self._change()
+        for emission in emissions:
+            self.taken.setdefault(emission.result_id, emission)
+        return str(len(self.taken))
+
+    async def complete(self, batch: Batch, records: AsyncIterator[bytes]) -> None:
+        """Keep the batch's records."""
+        await self._change()
+        self.completed[batch.batch_id] = [record async for record in records]
+
+    async def close(self) -> None:
+        """Keep everything."""
+        await checkpoint()
+
+    async def _change(self) -> None:
+        await checkpoint()
+        if self.failure is not None:
+            raise type(self.failure)(*self.failure.args)
+
+
+class MemorySource:
+    """`worker.ports.Source` in memory. What is not settled outlives `close` and is given again, with the same `ref`.
+
+    `unready` are the names that `left_over` tells. While `failure` is set, `take` raises it.
+    """
+
+    def __init__(self) -> None:
+        self.failure: SourceUnavailable | None = None
+        self.settled: list[Delivery] = []
+        self.refused: list[tuple[Delivery, str, str]] = []
+        self.unready: list[str] = []
+        self._waiting: deque[Delivery] = deque()
+        self._held: dict[str, Delivery] = {}
+        self._arrived = anyio.Event()
+        self._put = 0
+
+    def put(self, name: str, data: bytes) -> Delivery:
+        """Deliver a batch, as a producer would."""
+        self._put += 1
+        delivery = Delivery(name=name, ref=f"memory:{self._put}", size=len(data), received_at=time.time(), data=data)
+        self._wait_for_taker([delivery])
+        return delivery
+
+    async def open(self) -> None:
+        """Find again what was held."""
+        await checkpoint()
+        self._give_back(list(self._held))
+
+    async def take(self, limit: int, *, wait: bool = True) -> Sequence[Delivery]:
+        """Give what was put."""
+        await checkpoint()
+        if self.failure is not None:
+            raise type(self.failure)(*self.failure.args)
+        while wait and not self._waiting:
+            self._arrived = anyio.Event()
+            await self._arrived.wait()
+        deliveries = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+        self._held.update({delivery.ref: delivery for delivery in deliveries})
+        return deliveries
+
+    async def settle(self, deliveries: Sequence[Delivery]) -> None:
+        """Note what was settled, once."""
+        await checkpoint()
+        self.settled += [delivery for delivery in deliveries if self._held.pop(delivery.ref, None) is not None]
+
+    async def refuse(self, delivery: Delivery, code: str, text: str) -> None:
+        """Note what was refused, and why."""
+        await checkpoint()
+        if self._held.pop(delivery.ref, None) is not None:
+            self.refused.append((delivery, code, text))
+
+    async def release(self, deliveries: Sequence[Delivery]) -> None:
+        """Give these again."""
+        await checkpoint()
+        self._give_back([delivery.ref for delivery in deliveries])
+
+    async def left_over(self) -> Sequence[str]:
+        """Tell the names in `unready`."""
+        await checkpoint()
+        return list(self.unready)
+
+    async def close(self) -> None:
+        """Keep everything."""
+        await checkpoint()
+
+    def _give_back(self, refs: Sequence[str]) -> None:
+        self._wait_for_taker([self._held.pop(ref) for ref in refs if ref in self._held])
+
+    def _wait_for_taker(self, deliveries: Sequence[Delivery]) -> None:
+        self._waiting.extend(deliveries)
+        self._arrived.set()
