@@ -1,0 +1,36 @@
+"""Where results go; a new sink is one module and one case in `from_url`.
+
+============ ========================================================================================
+``jsonl:``   one file, one record a line: ``jsonl:relative/results.jsonl``, ``jsonl:/absolute``
+``edi:``     a folder with the acknowledgements received, a set of files a batch: ``edi:folder``
+============ ========================================================================================
+"""
+
+from pathlib import Path
+
+from worker.errors import SettingsError
+from worker.ports import Sink
+from worker.sinks.edi import EdiSink
+from worker.sinks.jsonl import JsonlSink
+
+__all__ = ["EdiSink", "JsonlSink", "from_url"]
+
+KNOWN_SCHEMES = ("jsonl:", "edi:")
+
+
+def from_url(url: str) -> Sink:
+    """Make the sink that `url` names; nothing is touched before its `open`.
+
+    :raises worker.errors.SettingsError: if no such sink is known.
+    """
+    scheme, _, rest = url.partition(":")
+    match scheme:
+        case "jsonl" if rest:
+            return JsonlSink(Path(rest))
+        case "edi" if rest:
+            return EdiSink(Path(rest))
+        case "jsonl" | "edi":
+            raise SettingsError([f"output.urls: no path after '{scheme}:'"])
+        case _:
+            # Only the scheme is named: what follows may hold credentials.
+            raise SettingsError([f"output.urls: unknown scheme {scheme + ':'!r}, known are {', '.join(KNOWN_SCHEMES)}"])

@@ -1,0 +1,94 @@
+"""Files that hold results: ours alone, written whole, on the disk before anybody relies on them.
+
+============================ ====================================================================
+ENOSPC, EDQUOT, EFBIG, EROFS no room for now: what was written is taken back, try again
+EIO, any other               stop: nobody knows what is on the disk
+============================ ====================================================================
+"""
+
+import errno
+import fcntl
+import os
+import stat
+import time
+from pathlib import Path
+
+from worker.errors import SettingsError, StateError, StorageFull
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+EAGAIN_PAUSE_S = 0.001
+
+
+def translate(error: OSError, what: str) -> StateError:
+    """Turn an operating system's error into ours, naming the errno and never the text."""
+    name = errno.errorcode.get(error.errno or 0, "unknown error")
+    kind = StorageFull if error.errno in NO_ROOM else StateError
+    return kind(f"{what}: {name}")
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and its parents, closed to others, where they are missing.
+
+    :raises SettingsError: if something else stands there.
+    :raises StateError: if it cannot be made.
+    """
+    try:
+        # One by one: `parents=True` would leave the upper ones open to others.
+        for each in (*reversed(folder.parents), folder):
+            each.mkdir(mode=0o700, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise SettingsError([f"output.urls: {folder} is not a folder"]) from None
+    except OSError as error:
+        raise translate(error, f"sink: cannot make the folder {folder}") from None
+
+
+def require_ours(path: Path, found: os.stat_result) -> None:
+    """Refuse what is no regular file of ours, or what others may change.
+
+    :raises SettingsError: if it is of another kind.
+    :raises StateError: if it is not safe.
+    """
+    if not stat.S_ISREG(found.st_mode):
+        raise SettingsError([f"output.urls: {path} is not a regular file"])
+    if found.st_uid != os.geteuid():
+        raise StateError(f"sink: {path} belongs to another user")
+    if found.st_mode & stat.S_IWOTH:
+        raise StateError(f"sink: {path} can be written by everybody; take that right away first")
+
+
+def hold(fd: int, path: Path) -> None:
+    """Lock what `fd` has open for this process; closing it gives it back.
+
+    :raises StateError: at once, if another process holds it.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StateError(f"sink: {path} is held by another process") from None
+    except OSError as error:
+        raise translate(error, f"sink: cannot lock {path}") from None
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write all of `data`, however little the system takes at a time.
+
+    :raises OSError: if it cannot; some of it may have been written.
+    """
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(fd, rest) :]
+        except BlockingIOError:
+            time.sleep(EAGAIN_PAUSE_S)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new name in `folder` durable.
+
+    :raises OSError: if that fails.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

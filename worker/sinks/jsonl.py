@@ -1,0 +1,208 @@
+"""Results as JSON lines in one file that only grows.
+
+A write is one append and one fsync; the cursor it returns says how far the file reaches. On `open` the file is
+read from the ledger's cursor to its end, because results may have reached it whose position never reached the
+ledger; those are not written again. Without a cursor (a new sink, or a lost ledger) it is read as a whole.
+
+========================================== =================================================================
+At start the file is …                     then
+========================================== =================================================================
+longer than the cursor says                read from there
+without the end of its last line           cut off there, logged
+gone, or another, and the one we wrote     taken as rotated: that one's end is read, a new file goes on
+stands under another name in its folder
+copied or restored, contents the same      taken as the same
+shorter, rewritten, or gone for good       refused
+========================================== =================================================================
+
+While it is open nobody may rename, remove or truncate it: that is seen before the next write and refused.
+"""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import structlog
+from anyio import CapacityLimiter, to_thread
+
+from worker.claim import Batch
+from worker.errors import SettingsError, StateError
+from worker.ports import Emission
+from worker.sinks import files
+from worker.sinks.marks import Mark, mark_at, parse_cursor, reaches
+from worker.sinks.scan import scan
+
+OPEN_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class JsonlSink:
+    """`worker.ports.Sink` on one file. After an error other than StorageFull it stays unusable."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() leaves ".." in a name that must be stable
+        self._fd = -1
+        self._end = 0
+        self._last_seq = 0
+        self._already: set[str] = set()
+        self._torn = False  # bytes of a write that failed may stand after `_end`
+        self._broken: StateError | None = None
+        self._thread = CapacityLimiter(1)
+
+    @property
+    def name(self) -> str:
+        """The sink's key in the ledger."""
+        return f"jsonl:{self._path}"
+
+    async def open(self, cursor: str | None) -> None:
+        """Open or make the file, cut off a torn end and learn which results after `cursor` are there.
+
+        :raises worker.errors.SettingsError: if something other than a file stands there.
+        :raises worker.errors.StateError: if it is not what we left, not safe, or held by another process.
+        """
+        await to_thread.run_sync(self._open, cursor, limiter=self._thread)
+
+    async def write(self, emissions: Sequence[Emission]) -> str | None:
+        """Append what is not there yet, make it durable and return the new cursor.
+
+        :raises worker.errors.StorageFull: if there is no room; the file is as before, call again with the same.
+        :raises worker.errors.StateError: if the file is not what we left, or the disk fails.
+        """
+        return await to_thread.run_sync(self._write, emissions, limiter=self._thread)
+
+    async def complete(self, batch: Batch, records: AsyncIterator[bytes]) -> None:
+        """Do nothing: the batch's results are in the file, one by one."""
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _open(self, cursor: str | None) -> None:
+        mark = None if cursor is None else parse_cursor(cursor)
+        files.make_folder(self._path.parent)
+        fd = self._open_file()
+        try:
+            files.hold(fd, self._path)
+            self._already, self._end = self._learn(fd, mark)
+        except OSError as error:
+            os.close(fd)
+            raise files.translate(error, f"sink: cannot read {self._path}") from None
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd, self._last_seq, self._torn, self._broken = fd, 0, False, None
+
+    def _open_file(self) -> int:
+        try:
+            files.require_ours(self._path, self._path.lstat())
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise files.translate(error, f"sink: cannot look at {self._path}") from None
+        try:
+            fd = os.open(self._path, OPEN_FLAGS | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise files.translate(error, f"sink: cannot open {self._path}") from None
+        try:
+            files.require_ours(self._path, os.fstat(fd))
+            files.sync_folder(self._path.parent)
+        except OSError as error:
+            os.close(fd)
+            raise files.translate(error, f"sink: cannot make {self._path}") from None
+        except (SettingsError, StateError):
+            os.close(fd)
+            raise
+        return fd
+
+    def _learn(self, fd: int, mark: Mark | None) -> tuple[set[str], int]:
+        """Read what the ledger may not know of: the ids found, and the file's sound length, to which it is cut."""
+        start, already = 0, set()
+        if mark is not None and reaches(fd, mark):
+            start = mark.offset
+        elif mark is not None:
+            already = self._read_rotated(mark)
+        found = scan(fd, start)
+        torn = os.fstat(fd).st_size - found.sound_end
+        if torn:
+            os.ftruncate(fd, found.sound_end)
+            os.fsync(fd)
+            structlog.get_logger().warning("sink.tail_repaired", sink=self.name, torn_bytes=torn)
+        return found.result_ids | already, found.sound_end
+
+    def _read_rotated(self, mark: Mark) -> set[str]:
+        """Find the file we wrote under another name in the folder, and read what it holds after the mark."""
+        for beside in self._path.parent.iterdir():
+            if beside == self._path or beside.lstat().st_ino != mark.inode:
+                continue
+            fd = os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if reaches(fd, mark):
+                    structlog.get_logger().info("sink.rotation_found", sink=self.name)
+                    return scan(fd, mark.offset).result_ids
+            finally:
+                os.close(fd)
+        raise StateError(
+            f"sink: {self._path} is not the file we left (it was truncated, rewritten or removed); put it back,"
+            " or move it to another name in its folder to begin a new one"
+        )
+
+    def _write(self, emissions: Sequence[Emission]) -> str:
+        if self._broken is not None:
+            raise StateError(str(self._broken))
+        if self._fd < 0:
+            raise StateError(f"sink: {self._path} is not open")
+        fresh = [emission for emission in emissions if self._is_new(emission)]
+        try:
+            self._mend()
+            self._require_as_left()
+            if fresh:
+                self._append(b"\n".join([emission.body for emission in fresh]) + b"\n")
+            cursor = mark_at(self._fd, self._end).cursor()
+        except OSError as error:
+            failure = files.translate(error, f"sink: cannot write {self._path}")
+            self._broken = None if error.errno in files.NO_ROOM else failure
+            raise failure from None
+        except StateError as failure:
+            self._broken = failure
+            raise
+        if emissions:
+            self._last_seq = max(self._last_seq, emissions[-1].seq)
+            self._already.difference_update([emission.result_id for emission in emissions])
+        return cursor
+
+    def _is_new(self, emission: Emission) -> bool:
+        # Emissions come in order: what is not above the last one was written in this life, and needs no set.
+        return emission.seq > self._last_seq and emission.result_id not in self._already
+
+    def _append(self, data: bytes) -> None:
+        self._torn = True
+        try:
+            files.write_all(self._fd, data)
+            os.fsync(self._fd)
+        except OSError as error:
+            if error.errno in files.NO_ROOM:
+                with contextlib.suppress(OSError):
+                    self._mend()
+            raise
+        self._torn = False
+        self._end += len(data)
+
+    def _mend(self) -> None:
+        """Take back what a write without room left; a disk turned read-only may refuse that until later."""
+        if self._torn:
+            os.ftruncate(self._fd, self._end)
+            self._torn = False
+
+    def _require_as_left(self) -> None:
+        """Never write to a file without its name, or after bytes that are not ours."""
+        here = os.fstat(self._fd)
+        try:
+            there = self._path.lstat()
+        except FileNotFoundError:
+            raise StateError(f"sink: {self._path} was moved or deleted while it was open") from None
+        if here.st_nlink == 0 or (here.st_ino, here.st_dev) != (there.st_ino, there.st_dev):
+            raise StateError(f"sink: {self._path} was replaced while it was open")
+        if here.st_size != self._end:
+            raise StateError(f"sink: {self._path} was changed by somebody else while it was open")
