@@ -1,0 +1,1 @@
+"""The API to test against: token, health, pre-check, faults, claim generator."""
