@@ -1,0 +1,29 @@
+"""One claim on its way through its attempts: what it has cost so far. Mutable, in memory; the ledger has a copy."""
+
+from worker.batches import OpenBatch
+from worker.claim import Claim
+from worker.ports import Spent
+
+
+class Effort:
+    """A claim between its first dispatch and its result.
+
+    `attempts` counts POSTs, without a 401's repeat and without a lost race for an idle connection;
+    `first_sent_at` is seconds since the epoch; `began` is the steady clock at the first attempt of this
+    process, from which the deadline counts.
+    """
+
+    __slots__ = ("ambiguous_attempts", "attempts", "batch", "began", "claim", "first_sent_at", "repeated")
+
+    def __init__(self, batch: OpenBatch, claim: Claim) -> None:
+        self.batch = batch
+        self.claim = claim
+        self.attempts = claim.attempts
+        self.ambiguous_attempts = claim.ambiguous_attempts
+        self.first_sent_at = claim.first_sent_at
+        self.began: float | None = None
+        self.repeated = claim.attempts > 0
+
+    def spent(self, due_at: float) -> Spent:
+        """Say it as the ledger keeps it; `due_at` is seconds since the epoch."""
+        return Spent(self.attempts, self.ambiguous_attempts, self.first_sent_at, due_at)

@@ -1,0 +1,168 @@
+"""The way of a claim as one task group inside another: the flow ends first, what stores its results last.
+
+::
+
+    ┌─ storing ───────────────────────────────────────────────┐
+    │  outbox per sink · settler · gate probes                 │
+    │  ┌─ flow ──────────────────────────────────────────────┐ │
+    │  │  intake ─▶ turns ─▶ submitter ─▶ recorder ─▶ ledger │ │
+    │  └─────────────────────────────────────────────────────┘ │
+    └──────────────────────────────────────────────────────────┘
+
+A drain stops intake and dispatcher, lets the attempts under way end (for `drain_s` at most), then lets the
+results reach the sinks and settles what is finished. What is unfinished goes back to the source; the ledger
+knows how far it is.
+"""
+
+from collections.abc import Callable, Sequence
+
+import anyio
+import msgspec
+import structlog
+
+from worker.batches import Board
+from worker.flow.pace import Pace
+from worker.flow.probes import run_probes
+from worker.intake import Intake
+from worker.outbox import Outbox
+from worker.ports import Api, Emission, Ledger, Sink, Source
+from worker.recorder import Recorder
+from worker.screening import make_screen
+from worker.settings import Settings
+from worker.settings.environment import claims_per_run
+from worker.settling import OnSettled, Settler
+from worker.submitter import Submitter
+from worker.tally import Tally
+from worker.turns import Turns
+
+log = structlog.get_logger()
+
+FLUSH_WITHIN_S = 30.0
+
+
+class Neighbours(msgspec.Struct, frozen=True):
+    """The real parts, or fakes of them, that the flow works with; all are open."""
+
+    source: Source
+    ledger: Ledger
+    sinks: Sequence[Sink]
+    api: Api
+
+
+class Pipeline:
+    """One run of the flow. `run` returns when the source is empty (`once`) or a drain has ended."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        neighbours: Neighbours,
+        pace: Pace,
+        tally: Tally,
+        *,
+        force: bool = False,
+        on_settled: OnSettled | None = None,
+        steady: Callable[[], float] = anyio.current_time,
+    ) -> None:
+        self._neighbours = neighbours
+        self._pace = pace
+        self.gate = pace.gate
+        self._tally = tally
+        self._drain_s = settings.telemetry.drain_s
+        self._taking = anyio.CancelScope()
+        self._attempting = anyio.CancelScope()
+        self.board = Board()
+        self.outboxes = [Outbox(sink, neighbours.ledger, pace.gate) for sink in neighbours.sinks]
+        most = settings.flow.max_in_flight
+        self.turns = Turns(
+            pace.budget,
+            most_waiting=max(10_000, 4 * most),
+            allowance=claims_per_run(settings.environment),
+            clock=steady,
+        )
+        recorder = Recorder(
+            neighbours.ledger, self.board, pace.gate, tally, settings.environment, announce=self._announce
+        )
+        self.intake = Intake(
+            neighbours.source,
+            neighbours.ledger,
+            self.board,
+            self.turns,
+            recorder,
+            pace,
+            tally,
+            make_screen(settings.claims, settings.environment),
+            settings.input,
+            settings.environment,
+            most_open=max(512, 4 * most),
+            most_fresh=max(20_000, 4 * most),
+            force=force,
+        )
+        self._submitter = Submitter(
+            neighbours.api,
+            neighbours.ledger,
+            self.turns,
+            recorder,
+            pace,
+            tally,
+            most_unstored=2 * most + 256,
+            safe_to_repeat=settings.api.safe_to_repeat,
+            steady=steady,
+        )
+        self._settler = Settler(
+            neighbours.source, neighbours.ledger, self.board, self.outboxes, pace.gate, tally, on_settled
+        )
+
+    @property
+    def known_claims(self) -> int:
+        """Count the claims of all batches opened in this run that had no result before it."""
+        return self.intake.known_claims
+
+    async def open_sinks(self) -> None:
+        """Open every sink where the ledger says it stands.
+
+        :raises worker.errors.SettingsError: if one cannot be as configured.
+        :raises worker.errors.StateError: if one is not what we left, or cannot be written.
+        """
+        for outbox in self.outboxes:
+            await outbox.open()
+
+    async def run(self, *, once: bool = False) -> None:
+        """Work until the source is empty (`once`) or `drain` was called.
+
+        :raises worker.errors.StateError: if ledger or sink cannot be trusted any more.
+        """
+        async with anyio.create_task_group() as storing:
+            for outbox in self.outboxes:
+                storing.start_soon(outbox.run)
+            storing.start_soon(self._settler.run)
+            storing.start_soon(run_probes, self._pace.gate, self._neighbours.api.healthy)
+            await self._flow(once=once)
+            with anyio.move_on_after(FLUSH_WITHIN_S):
+                await self._flushed()
+            storing.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await self._neighbours.source.release([batch.delivery for batch in self.board])
+
+    def drain(self) -> None:
+        """Take nothing more, begin no attempt, and let `run` return once the rest has ended."""
+        self._taking.cancel()
+        self._submitter.stop()
+        self._attempting.deadline = anyio.current_time() + self._drain_s
+
+    async def _flow(self, *, once: bool) -> None:
+        with self._attempting:
+            async with anyio.create_task_group() as flow:
+                flow.start_soon(self._submitter.run)
+                with self._taking:
+                    await self.intake.run(once=once)
+                self._submitter.stop()
+
+    async def _flushed(self) -> None:
+        """Wait until every result is in every sink and every finished batch is settled."""
+        while self.board.newest > min(outbox.reached for outbox in self.outboxes) or self.board.finished:
+            with anyio.move_on_after(0.05):
+                await self.board.changed()
+
+    def _announce(self, emission: Emission) -> None:
+        for outbox in self.outboxes:
+            outbox.announce(emission)

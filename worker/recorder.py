@@ -1,0 +1,224 @@
+"""Makes results: from a verdict, a refusal or an earlier result to one durable record and one log line.
+
+The record is in the ledger before anything else happens to it; from then on the API is never asked again
+for that claim. A full disk does not lose an answer: it stays in memory, the gate is shut, and storing is
+tried again until there is room.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import msgspec
+import structlog
+
+from worker.batches import Board, OpenBatch
+from worker.claim import Batch, Claim
+from worker.effort import Effort
+from worker.flow.gate import Gate
+from worker.flow.room import once_there_is_room
+from worker.ports import Emission, Ledger, Record
+from worker.result import Disposition, Reason, Result, Verdict, encode_result
+from worker.tally import Tally
+from worker.x12 import ClaimFacts
+
+log = structlog.get_logger()
+
+REMEMBERED_TRANSACTIONS = 65_536
+
+# What a replay could change: no usable answer, or one that said nothing final.
+REPLAYABLE = frozenset({Disposition.UNDELIVERED, Disposition.UNDETERMINED, Disposition.REVIEW})
+# What is certain enough to be told again for an equal batch, instead of asking again.
+REUSABLE = frozenset(
+    {Disposition.ACCEPTED, Disposition.ACCEPTED_WITH_ERRORS, Disposition.REJECTED, Disposition.INVALID}
+)
+
+
+class Recorder:
+    """Stores results and tells the board; called concurrently, once per claim and generation."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        board: Board,
+        gate: Gate,
+        tally: Tally,
+        environment: str,
+        *,
+        announce: Callable[[Emission], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._ledger = ledger
+        self._board = board
+        self._gate = gate
+        self._tally = tally
+        self._environment = environment
+        self._announce = announce
+        self._clock = clock
+        self._transactions: OrderedDict[str, str] = OrderedDict()
+
+    async def answered(self, effort: Effort, verdict: Verdict, *, latency_s: float | None) -> None:
+        """Store the result of a claim whose verdict has a disposition. Returns once it is durable."""
+        claim = effort.claim
+        verdict = self._held_against_others(claim, verdict)
+        result = self._result(
+            claim.batch,
+            claim.ordinal,
+            claim.facts,
+            verdict,
+            generation=claim.generation,
+            attempts=effort.attempts,
+            ambiguous_attempts=effort.ambiguous_attempts,
+            first_sent_at=effort.first_sent_at,
+            latency_s=latency_s,
+        )
+        await self._store(effort.batch, result, parked=claim if result.disposition in REPLAYABLE else None)
+
+    async def refused(self, batch: OpenBatch, ordinal: int, facts: ClaimFacts, reason: Reason) -> None:
+        """Store an `invalid` result: the claim was refused here and never sent."""
+        verdict = Verdict(disposition=Disposition.INVALID, reason=reason)
+        await self._store(batch, self._result(batch.batch, ordinal, facts, verdict), parked=None)
+
+    async def reused(self, batch: OpenBatch, known: Result) -> bool:
+        """Tell an earlier result again for the equal claim of an equal batch; False if it is not certain enough."""
+        if known.disposition not in REUSABLE:
+            return False
+        result = msgspec.structs.replace(
+            known,
+            result_id=f"{batch.batch.batch_id}:{known.ordinal}:1",
+            claim_id=f"{batch.batch.batch_id}:{known.ordinal}",
+            generation=1,
+            supersedes=None,
+            batch_id=batch.batch.batch_id,
+            batch_name=batch.batch.name,
+            duplicate_of=known.result_id,
+            attempts=0,
+            ambiguous_attempts=0,
+            received_at=_iso(batch.batch.received_at),
+            first_sent_at=None,
+            completed_at=_iso(self._clock()),
+            latency_ms=None,
+        )
+        await self._store(batch, result, parked=None)
+        return True
+
+    def _result(
+        self,
+        batch: Batch,
+        ordinal: int,
+        facts: ClaimFacts,
+        verdict: Verdict,
+        *,
+        generation: int = 1,
+        attempts: int = 0,
+        ambiguous_attempts: int = 0,
+        first_sent_at: float | None = None,
+        latency_s: float | None = None,
+    ) -> Result:
+        if verdict.disposition is None:
+            raise ValueError("recorder: a verdict without a disposition is no result")
+        claim_id = f"{batch.batch_id}:{ordinal}"
+        return Result(
+            result_id=f"{claim_id}:{generation}",
+            claim_id=claim_id,
+            generation=generation,
+            supersedes=f"{claim_id}:{generation - 1}" if generation > 1 else None,
+            batch_id=batch.batch_id,
+            batch_name=batch.name,
+            ordinal=ordinal,
+            disposition=verdict.disposition,
+            reason=verdict.reason,
+            transaction_id=verdict.transaction_id,
+            status_code=verdict.status_code,
+            response_type=verdict.response_type,
+            message=verdict.message,
+            http_status=verdict.http_status,
+            attempts=attempts,
+            ambiguous_attempts=ambiguous_attempts,
+            correlation_id=verdict.correlation_id,
+            trace_id=verdict.trace_id,
+            patient_control_number=facts.patient_control_number or None,
+            claim_type=facts.claim_type or None,
+            payer_id=facts.payer_id or None,
+            provider_tax_id=facts.provider_tax_id or None,
+            provider_npi=facts.provider_npi or None,
+            total_charge=facts.total_charge or None,
+            edits=verdict.edits,
+            syntax_errors=verdict.syntax_errors,
+            payer_claim_number=verdict.payer_claim_number,
+            x12_999=verdict.x12_999,
+            x12_277ca=verdict.x12_277ca,
+            received_at=_iso(batch.received_at),
+            first_sent_at=None if first_sent_at is None else _iso(first_sent_at),
+            completed_at=_iso(self._clock()),
+            latency_ms=None if latency_s is None else round(latency_s * 1000),
+            environment=self._environment,
+        )
+
+    async def _store(self, batch: OpenBatch, result: Result, *, parked: Claim | None) -> None:
+        record = Record(
+            batch_number=batch.batch.number,
+            ordinal=result.ordinal,
+            generation=result.generation,
+            result_id=result.result_id,
+            disposition=result.disposition.value,
+            reason_code=result.reason.code if result.reason else None,
+            transaction_id=result.transaction_id,
+            body=encode_result(result),
+            parked=parked,
+        )
+        seq = await once_there_is_room(self._gate, lambda: self._ledger.record(record), what="ledger")
+        self._board.answered(batch, seq, record.disposition)
+        self._announce(Emission(seq, record.batch_number, record.result_id, record.body))
+        self._tally.claim_completed(record.disposition, result.latency_ms)
+        log.info(
+            "claim.completed",
+            claim_id=result.claim_id,
+            generation=result.generation,
+            disposition=record.disposition,
+            reason=record.reason_code,
+            reason_source=result.reason.source if result.reason else None,
+            transaction_id=result.transaction_id,
+            http_status=result.http_status,
+            status_code=result.status_code,
+            attempts=result.attempts,
+            ambiguous_attempts=result.ambiguous_attempts,
+            latency_ms=result.latency_ms,
+            correlation_id=result.correlation_id,
+            trace_id=result.trace_id,
+        )
+
+    def _held_against_others(self, claim: Claim, verdict: Verdict) -> Verdict:
+        """One transaction id on two claims means that an answer may be another's: a person must look.
+
+        The ids of the last tens of thousands of results are compared: a mixed-up connection shows at once.
+        """
+        transaction_id = verdict.transaction_id
+        if transaction_id is None:
+            return verdict
+        known = self._transactions.setdefault(transaction_id, claim.claim_id)
+        if len(self._transactions) > REMEMBERED_TRANSACTIONS:
+            self._transactions.popitem(last=False)
+        if known == claim.claim_id:
+            return verdict
+        log.error(
+            "transaction.duplicated", claim_id=claim.claim_id, other_claim_id=known, transaction_id=transaction_id
+        )
+        reason = Reason(
+            "transaction_duplicated",
+            "The service used one transaction id for two claims, so this answer may belong to the other one.",
+            "worker",
+        )
+        return msgspec.structs.replace(verdict, disposition=Disposition.REVIEW, reason=reason)
+
+
+def _iso(seconds: float) -> str:
+    milliseconds = round(seconds * 1000)
+    return f"{_iso_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _iso_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")

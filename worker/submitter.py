@@ -1,0 +1,222 @@
+"""Sends claims: one dispatcher lets them through gate, rate and limiter, one task an attempt does the rest.
+
+::
+
+    turns ─▶ gate ─▶ rate ─▶ limiter ─▶ ledger: in flight ─▶ POST ─▶ verdict ─▶ recorder
+      ▲                                                         │
+      └───────── due time, noted in the ledger ◀── not yet ─────┘   no slot and no task is held meanwhile
+
+A drain stops the dispatcher; attempts under way are not cancelled, they have their own time-out.
+"""
+
+import time
+from collections.abc import Callable
+
+import anyio
+import msgspec
+import structlog
+from anyio.abc import TaskGroup
+
+from worker.effort import Effort
+from worker.errors import Ambiguous, AttemptFailed, CredentialsRefused, StateError, TokenUnavailable
+from worker.flow.gate import GateState
+from worker.flow.limiter import Signal
+from worker.flow.pace import Pace
+from worker.flow.retry import GiveUp
+from worker.flow.room import once_there_is_room
+from worker.ports import Api, Ledger
+from worker.recorder import Recorder
+from worker.result import AttemptClass, Disposition, Reason, Verdict
+from worker.tally import Tally
+from worker.turns import Turns
+
+log = structlog.get_logger()
+
+
+class Submitter:
+    """The dispatcher and its attempts."""
+
+    def __init__(
+        self,
+        api: Api,
+        ledger: Ledger,
+        turns: Turns,
+        recorder: Recorder,
+        pace: Pace,
+        tally: Tally,
+        *,
+        most_unstored: int,
+        safe_to_repeat: bool = True,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = anyio.current_time,
+    ) -> None:
+        self._api = api
+        self._ledger = ledger
+        self._turns = turns
+        self._recorder = recorder
+        self._pace = pace
+        self._tally = tally
+        self._unstored = anyio.Semaphore(most_unstored, fast_acquire=True)
+        self._safe_to_repeat = safe_to_repeat
+        self._clock = clock
+        self._steady = steady
+        self._dispatching = anyio.CancelScope()
+
+    async def run(self) -> None:
+        """Dispatch until `stop`, then wait for the attempts under way."""
+        async with anyio.create_task_group() as attempts:
+            with self._dispatching:
+                await self._dispatch(attempts)
+
+    def stop(self) -> None:
+        """Begin no further attempt."""
+        self._dispatching.cancel()
+
+    async def _dispatch(self, attempts: TaskGroup) -> None:
+        pace = self._pace
+        while True:
+            await self._turns.wait()
+            await self._unstored.acquire()
+            await self._leave()
+            effort = self._turns.pop()
+            if effort is None:
+                pace.limiter.release(Signal.IGNORE, 0.0)
+                self._unstored.release()
+                continue
+            pace.budget.record(effort.repeated, self._steady())
+            self._tally.in_flight += 1
+            attempts.start_soon(self._attempt, effort)
+
+    async def _leave(self) -> None:
+        """Wait for gate, rate and a slot, in this order; the gate is not shut at the moment of return."""
+        pace = self._pace
+        while True:
+            if not pace.gate.try_enter():
+                await pace.gate.enter()
+            if not pace.rate.try_acquire():
+                await pace.rate.acquire()
+            if not pace.limiter.try_acquire():
+                await pace.limiter.acquire()
+            if pace.gate.state is not GateState.SHUT:
+                return
+            pace.limiter.release(Signal.IGNORE, 0.0)
+
+    async def _attempt(self, effort: Effort) -> None:
+        """Make one attempt and see its end stored; whatever goes wrong here harms this claim only."""
+        try:
+            verdict, latency_s = await self._post(effort)
+            if verdict is not None:
+                await self._conclude(effort, verdict, latency_s)
+        except StateError:
+            raise
+        except Exception as error:  # the outermost frame of the task: one claim fails, not all
+            log.exception("task.failed", claim_id=effort.claim.claim_id)
+            await self._record(effort, _broken(type(error).__name__), None)
+        finally:
+            self._unstored.release()
+
+    async def _post(self, effort: Effort) -> tuple[Verdict | None, float]:
+        """Post once; a verdict of None means that nothing was sent and the claim is back in its queue."""
+        began = self._steady()
+        signal, request_fault = Signal.IGNORE, False
+        try:
+            await self._note_dispatch(effort, began)
+            posted = self._steady()
+            try:
+                verdict = await self._api.attempt(effort.claim)
+            except AttemptFailed as failure:
+                verdict = _unanswered(failure, safe_to_repeat=self._safe_to_repeat)
+                signal = Signal.LOST if failure.charged else Signal.IGNORE
+                charged = failure.charged
+            except TokenUnavailable as unavailable:
+                self._pace.watch.token_unavailable(str(unavailable))
+                self._turns.defer(effort, 0.0)
+                return None, 0.0
+            except CredentialsRefused as refused:
+                self._pace.watch.credentials_refused(str(refused))
+                self._turns.defer(effort, 0.0)
+                return None, 0.0
+            else:
+                signal = Signal.LOST if verdict.overload else Signal.OK
+                request_fault = verdict.request_fault
+                charged = True
+            latency_s = self._steady() - posted
+            self._count(effort, verdict, charged=charged)
+            return verdict, latency_s
+        finally:
+            taken_s = self._steady() - began
+            self._tally.in_flight -= 1
+            self._pace.limiter.release(signal, taken_s)
+            self._pace.watch.heard(signal, taken_s, request_fault=request_fault)
+
+    async def _note_dispatch(self, effort: Effort, now: float) -> None:
+        if effort.began is None:
+            effort.began = now
+        if effort.first_sent_at is None:
+            effort.first_sent_at = self._clock()
+        number = effort.attempts + 1
+        await once_there_is_room(self._pace.gate, lambda: self._ledger.dispatch(effort.claim, number), what="ledger")
+
+    def _count(self, effort: Effort, verdict: Verdict, *, charged: bool) -> None:
+        effort.attempts += charged
+        effort.ambiguous_attempts += charged and verdict.attempt_class is AttemptClass.AMBIGUOUS
+        self._tally.attempted(verdict.attempt_class.value, verdict.http_status, retry=effort.repeated)
+        effort.repeated = True
+        if verdict.retry_after_s:
+            self._pace.rate.hold_until(self._steady() + verdict.retry_after_s)
+
+    async def _conclude(self, effort: Effort, verdict: Verdict, latency_s: float) -> None:
+        """Store the result, or note when the claim is due again."""
+        if verdict.disposition is not None:
+            await self._record(effort, verdict, latency_s)
+            return
+        decision = self._pace.policy.decide(
+            effort.attempts, self._elapsed_s(effort), floor_s=verdict.retry_after_s or 0
+        )
+        if isinstance(decision, GiveUp):
+            await self._record(effort, _given_up(effort, verdict), latency_s)
+            return
+        log.debug(
+            "claim.retried",
+            claim_id=effort.claim.claim_id,
+            attempts=effort.attempts,
+            reason=verdict.reason.code if verdict.reason else None,
+            http_status=verdict.http_status,
+            after_ms=round(decision.after_s * 1000),
+        )
+        spent = effort.spent(self._clock() + decision.after_s)
+        await once_there_is_room(self._pace.gate, lambda: self._ledger.defer(effort.claim, spent), what="ledger")
+        self._turns.defer(effort, decision.after_s)
+
+    async def _record(self, effort: Effort, verdict: Verdict, latency_s: float | None) -> None:
+        # No shield against cancellation: between the answer and its place in a group commit nothing is awaited,
+        # and a group is carried to the disk whoever of those who wait for it is cancelled.
+        await self._recorder.answered(effort, verdict, latency_s=latency_s)
+
+    def _elapsed_s(self, effort: Effort) -> float:
+        """Seconds since the first attempt of this process, without those in which the gate was shut."""
+        if effort.began is None:
+            return 0.0
+        return self._steady() - effort.began - self._pace.gate.shut_time(effort.began)
+
+
+def _unanswered(failure: AttemptFailed, *, safe_to_repeat: bool) -> Verdict:
+    """Say what an attempt without an answer means for its claim."""
+    if isinstance(failure, Ambiguous):
+        reason = Reason(failure.code, "The connection failed before the answer was complete.", "transport")
+        ended = None if safe_to_repeat else Disposition.REVIEW
+        return Verdict(disposition=ended, reason=reason, attempt_class=AttemptClass.AMBIGUOUS)
+    reason = Reason(failure.code, "The service could not be reached.", "transport")
+    return Verdict(disposition=None, reason=reason, attempt_class=AttemptClass.NOT_SENT)
+
+
+def _given_up(effort: Effort, verdict: Verdict) -> Verdict:
+    """Turn a claim's last failed attempt into its result."""
+    last = verdict.reason or Reason("unknown", "", "worker")
+    text = f"Not checked: no usable answer after {effort.attempts} attempts. The last one: {last.text}"
+    return msgspec.structs.replace(verdict, disposition=verdict.at_the_end, reason=Reason(last.code, text, last.source))
+
+
+def _broken(name: str) -> Verdict:
+    reason = Reason("internal_error", f"The worker failed on this claim ({name}); please report it.", "worker")
+    return Verdict(disposition=Disposition.REVIEW, reason=reason)
