@@ -134,6 +134,42 @@ class OpenedBatch(msgspec.Struct, frozen=True):
     original: Batch | None = None
 
 
+class Earlier(msgspec.Struct, frozen=True):
+    """What claims of a batch that are sent again supersede.
+
+    `generations` maps each answered ordinal to the generation of its latest result. `spent` says what attempts of
+    the generation after that have cost already, in a process that died; most claims have none.
+    """
+
+    generations: dict[int, int] = {}
+    spent: dict[int, Spent] = {}
+
+
+class ReplayBatch(msgspec.Struct, frozen=True):
+    """A batch of which `claims` parked claims are to be sent again.
+
+    `done`: it was settled. `last_seq` is the highest position of its results in the outbox.
+    """
+
+    batch: Batch
+    claims: int
+    total: int | None
+    done: bool
+    last_seq: int
+
+
+class Replayable(Protocol):
+    """The parked claims that a replay sends again; they stay the same while it goes on."""
+
+    async def batches(self, also: Sequence[int] = ()) -> Sequence[ReplayBatch]:
+        """Describe the batches they are of, in order of number, and those numbered in `also`."""
+        ...
+
+    async def claims(self, after: tuple[int, int], limit: int) -> Sequence[Claim]:
+        """Read up to `limit` of them, as their next generation, in order from above `after`: batch number, ordinal."""
+        ...
+
+
 class Record(msgspec.Struct, frozen=True, gc=False):
     """A result on its way into the ledger: `body` is the encoded record.
 
@@ -227,6 +263,10 @@ class Ledger(Protocol):
 
     async def results_of(self, batch_number: int, after_ordinal: int, limit: int) -> Sequence[bytes]:
         """Read the batch's latest result records in order of ordinal, from above `after_ordinal`."""
+        ...
+
+    async def earlier(self, batch_number: int) -> Earlier:
+        """Tell what claims of the batch that are sent again supersede, and what that has cost already."""
         ...
 
     async def position(self, sink: str) -> Position:

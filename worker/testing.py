@@ -9,7 +9,7 @@ from anyio.lowlevel import checkpoint
 
 from worker.claim import Batch, Claim, Delivery
 from worker.errors import SourceUnavailable, StateError, WorkerError
-from worker.ports import Arrival, BatchSummary, Emission, OpenedBatch, Position, Record, Spent
+from worker.ports import Arrival, BatchSummary, Earlier, Emission, OpenedBatch, Position, Record, Spent
 from worker.result import Verdict
 
 ID_DIGITS = 20
@@ -83,6 +83,17 @@ class MemoryLedger:
         await checkpoint()
         latest = self._latest(batch_number)
         return [latest[ordinal].body for ordinal in sorted(latest) if ordinal > after_ordinal][:limit]
+
+    async def earlier(self, batch_number: int) -> Earlier:
+        """Tell what a repeat of the batch's claims supersedes."""
+        await checkpoint()
+        generations = {ordinal: record.generation for ordinal, record in self._latest(batch_number).items()}
+        spent = {
+            ordinal: Spent(spent.attempts, spent.ambiguous_attempts + in_flight, spent.first_sent_at, spent.due_at)
+            for (number, ordinal, generation), (spent, in_flight) in self._spent.items()
+            if number == batch_number and generation > 1 and generation == generations.get(ordinal, 0) + 1
+        }
+        return Earlier(generations, spent)
 
     async def position(self, sink: str) -> Position:
         """Tell how far the sink has come."""

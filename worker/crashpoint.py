@@ -1,0 +1,42 @@
+"""Dying at a named step on purpose, for the tests of what a crash leaves behind.
+
+``CRASH=sink_torn:2`` in the environment ends the process by SIGKILL at its second pass of the step ``sink_torn``:
+no handler runs and nothing is flushed, as if the machine had run out of memory. Without the variable a pass costs
+one comparison of strings.
+
+===================== ==================================================================================
+after_read            a delivery is read and split, the ledger has no row of it
+after_inflight        an attempt is noted in the ledger, no byte of it is sent
+after_response        the service has answered, nothing of the answer is durable
+before_commit         a group of changes is about to be committed
+after_commit          … is committed, and nobody who waits for it knows
+sink_torn             half of a write's last record is in the results file
+sink_after_write      records are written, and not synced
+sink_after_fsync      … are synced, and the ledger does not know
+after_mark            a batch is done in the ledger, and still in the work folder
+after_move            … and in the archive
+recovery_tail_found   a torn record was found at the end of the results file
+recovery_tail_cut     … and is cut off, not synced
+recovery_work_moved   one batch of a dead worker is in our work folder, others may not be
+recovery_work_emptied … all are, the dead worker's folder still stands
+recovery_recalled     what the ledger knows of batches begun before is read
+===================== ==================================================================================
+"""
+
+import os
+import signal
+from collections.abc import Callable
+from itertools import count
+
+_POINT, _, _NUMBER = os.environ.get("CRASH", "").partition(":")
+_FATAL = int(_NUMBER) if _NUMBER.isdecimal() else 0
+_passes = count(1)
+
+
+def crashpoint(point: str, last_deed: Callable[[], object] | None = None) -> None:
+    """Die here if the environment says so, after `last_deed`, which is done in no other case."""
+    if point != _POINT or next(_passes) != _FATAL:
+        return
+    if last_deed is not None:
+        last_deed()
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,102 @@
+"""A batch's life in the ledger: recognised or new, complete, finished. Many at a time, in few statements."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+from worker.claim import Batch
+from worker.ledger.rows import read_rows, write_rows
+from worker.ports import Arrival
+
+ID_DIGITS = 20
+
+FIND_DELIVERIES = """
+WITH arrivals (sha256, ref, environment) AS (VALUES {rows})
+SELECT b.sha256, b.ref, b.number, b.batch_id, b.name, b.received_at, b.environment
+FROM arrivals AS a JOIN batches AS b ON b.sha256 = a.sha256 AND b.ref = a.ref AND b.environment = a.environment
+"""
+
+# By the stem and not the whole digest: two that share a stem must not share an id. "g" follows the hex digits.
+COUNT_EARLIER = """
+WITH stems (stem) AS (VALUES {rows})
+SELECT s.stem, count(*) FROM stems AS s JOIN batches AS b ON b.sha256 >= s.stem AND b.sha256 < s.stem || 'g'
+GROUP BY s.stem
+"""
+
+ADD_BATCHES = """
+INSERT INTO batches (number, batch_id, sha256, ref, environment, name, size, received_at, opened_at, total)
+VALUES {rows}
+"""
+
+# The other columns are those of the row with the lowest number (sqlite.org/lang_select.html#bareagg).
+FIND_ORIGINALS = """
+WITH opened (number) AS (VALUES {rows})
+SELECT b.number, min(e.number), e.batch_id, e.name, e.received_at, e.environment
+FROM opened AS o JOIN batches AS b ON b.number = o.number
+JOIN batches AS e ON e.sha256 = b.sha256 AND e.environment = b.environment AND e.number < b.number
+WHERE e.finished_at IS NOT NULL AND e.content = 'kept'
+GROUP BY b.number
+"""
+
+FORGET_ATTEMPTS = "DELETE FROM attempts WHERE batch_number IN ({rows}) AND generation = 1"
+
+FINISH = "UPDATE batches SET finished_at = coalesce(finished_at, ?) WHERE number IN ({rows})"
+
+
+def open_arrivals(
+    db: sqlite3.Connection, arrivals: Sequence[Arrival], environment: str, now: float
+) -> list[tuple[Batch, bool, Batch | None]]:
+    """Find each delivery's batch or add it; with a flag whether it was known, and the original of its bytes.
+
+    The original is the first finished batch of equal bytes that came before and whose results are still kept.
+    """
+    deliveries: dict[tuple[str, str], Arrival] = {}
+    for arrival in arrivals:
+        deliveries.setdefault((arrival.sha256, arrival.ref), arrival)
+    wanted = [(sha256, ref, environment) for sha256, ref in deliveries]
+    batches = {(sha256, ref): Batch(*row) for sha256, ref, *row in read_rows(db, FIND_DELIVERIES, wanted)}
+    fresh = {key: arrival for key, arrival in deliveries.items() if key not in batches}
+    if fresh:
+        batches |= _add(db, fresh, environment, now)
+    originals = _find_originals(db, [batch.number for batch in batches.values()])
+    opened = []
+    for arrival in arrivals:
+        key = (arrival.sha256, arrival.ref)
+        batch = batches[key]
+        # The same delivery once more in one call is known by then.
+        opened.append((batch, fresh.pop(key, None) is None, originals.get(batch.number)))
+    return opened
+
+
+def complete(db: sqlite3.Connection, number: int, total: int) -> None:
+    """Note how many claims the batch holds."""
+    db.execute("UPDATE batches SET total = ? WHERE number = ?", (total, number))
+
+
+def finish(db: sqlite3.Connection, numbers: Sequence[int], now: float) -> None:
+    """Note that nothing of these batches is left to do, and forget what their claims had cost."""
+    keys = [(number,) for number in numbers]
+    write_rows(db, FORGET_ATTEMPTS, keys)
+    write_rows(db, FINISH, keys, leading=(now,))
+
+
+def _add(
+    db: sqlite3.Connection, fresh: Mapping[tuple[str, str], Arrival], environment: str, now: float
+) -> dict[tuple[str, str], Batch]:
+    stems = {sha256[:ID_DIGITS] for sha256, _ in fresh}
+    earlier = dict(read_rows(db, COUNT_EARLIER, [(stem,) for stem in stems]))
+    (last,) = db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'batches'").fetchone()
+    added, rows = {}, []
+    for number, (key, arrival) in enumerate(fresh.items(), (last or 0) + 1):
+        stem = arrival.sha256[:ID_DIGITS]
+        same = earlier[stem] = earlier.get(stem, 0) + 1
+        batch_id = f"{stem}-{same}" if same > 1 else stem
+        added[key] = Batch(number, batch_id, arrival.name, arrival.received_at, environment)
+        row = (number, batch_id, *key, environment, arrival.name, arrival.size, arrival.received_at, now, arrival.total)
+        rows.append(row)
+    write_rows(db, ADD_BATCHES, rows)
+    return added
+
+
+def _find_originals(db: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, Batch]:
+    found = read_rows(db, FIND_ORIGINALS, [(number,) for number in numbers])
+    return {number: Batch(*original) for number, *original in found}

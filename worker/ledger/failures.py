@@ -1,0 +1,77 @@
+"""What SQLite's errors mean for the worker: wait and try again, or stop.
+
+========================================= =====================================================
+SQLITE_FULL                               no room: rolled back, try again
+SQLITE_BUSY                               another process writes: rolled back, try again
+SQLITE_IOERR_WRITE and the like           asked again of the disk: no room (EDQUOT, EFBIG …) or broken
+SQLITE_IOERR_FSYNC, anything else         broken: stop
+========================================= =====================================================
+
+SQLite reports only ENOSPC as "full"; a quota or a file size limit looks like a broken disk. After a failed
+fsync nobody knows what is on the disk, and a second fsync would report success without writing: stop.
+"""
+
+import errno
+import os
+import sqlite3
+from pathlib import Path
+
+from worker.errors import StateError, StorageFull
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+PROBE_BYTES = 1 << 16
+
+_WRITE_FAILED = frozenset(
+    {
+        sqlite3.SQLITE_IOERR_WRITE,
+        sqlite3.SQLITE_IOERR_TRUNCATE,
+        sqlite3.SQLITE_IOERR_SHMSIZE,
+        sqlite3.SQLITE_IOERR_DELETE,
+    }
+)
+
+
+def translate(error: sqlite3.Error, path: Path) -> StateError:
+    """Turn SQLite's error into ours; may write and remove a small file beside `path` to learn what it means."""
+    code = getattr(error, "sqlite_errorcode", None)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    if code is None:
+        return StateError(f"ledger: {name}")
+    if code & 0xFF == sqlite3.SQLITE_FULL:
+        return StorageFull("ledger: no room left on the device")
+    if code & 0xFF == sqlite3.SQLITE_BUSY:
+        return StorageFull("ledger: locked by another process")
+    if code in _WRITE_FAILED and _no_room_beside(path):
+        return StorageFull(f"ledger: no room left ({name})")
+    return StateError(f"ledger: {name}")
+
+
+def translate_os(error: OSError, what: str) -> StateError:
+    """Turn an operating system's error into ours, naming the errno and never the text."""
+    name = errno.errorcode.get(error.errno or 0, "unknown error")
+    kind = StorageFull if error.errno in NO_ROOM else StateError
+    return kind(f"ledger: {what}: {name}")
+
+
+def _no_room_beside(path: Path) -> bool:
+    # Written at the offset where the log ends: a file size limit shows only there.
+    probe = path.with_name(f".{path.name}.room")
+    try:
+        offset = max(file.stat().st_size for file in (path, path.with_name(path.name + "-wal")) if file.exists())
+        _write_at(probe, offset)
+    except OSError as error:
+        return error.errno in NO_ROOM
+    finally:
+        probe.unlink(missing_ok=True)
+    return False
+
+
+def _write_at(probe: Path, offset: int) -> None:
+    fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        written = 0
+        while written < PROBE_BYTES:
+            written += os.pwrite(fd, bytes(PROBE_BYTES - written), offset + written)
+        os.fsync(fd)
+    finally:
+        os.close(fd)

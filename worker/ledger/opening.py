@@ -1,0 +1,143 @@
+"""Opening a ledger: refuse what is not one of ours, whole and of our version, before SQLite touches it."""
+
+import sqlite3
+import struct
+from pathlib import Path
+
+from worker.errors import StateError
+from worker.ledger.failures import translate, translate_os
+from worker.ledger.rows import KEPT_STATEMENTS
+from worker.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, create
+
+MAGIC = b"SQLite format 3\x00"
+HEADER_BYTES = 100
+BUSY_TIMEOUT_S = 5.0
+CACHE_KIB = 16384
+LOG_LIMIT_BYTES = 64 << 20
+# About a second of reading; a larger ledger is checked page by page as it is used (cell_size_check).
+FULL_CHECK_BYTES = 256 << 20
+
+
+def create_or_check(path: Path, *, exists: bool) -> None:
+    """Leave a sound ledger at `path`; call it under the lock.
+
+    :raises StateError: if what is there is not one; it is left as it was.
+    """
+    log = path.with_name(path.name + "-wal")
+    if exists:
+        _check_header(path)
+        _check_content(path)
+    elif log.exists():
+        # A new file under an old log would be filled with the pages of the lost one.
+        raise StateError(f"ledger: {path} is gone but its log {log.name} is still there; bring it back or move both")
+    else:
+        create(path)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the ledger for writing, each commit durable.
+
+    :raises StateError: if that cannot be had.
+    """
+    db = _connect(path, "mode=rw")
+    try:
+        for setting in (
+            "synchronous = FULL",
+            "wal_autocheckpoint = 0",  # done by us: the automatic one swallows its errors and delays a commit
+            f"journal_size_limit = {LOG_LIMIT_BYTES}",
+            f"cache_size = -{CACHE_KIB}",
+            "cell_size_check = ON",
+            "secure_delete = ON",
+            "temp_store = MEMORY",
+            "trusted_schema = OFF",
+        ):
+            db.execute(f"PRAGMA {setting}")
+        _require_log(db, path)
+    except sqlite3.Error as error:
+        db.close()
+        raise translate(error, path) from None
+    except StateError:
+        db.close()
+        raise
+    return db
+
+
+def connect_readonly(path: Path, *, beside_writer: bool = False) -> sqlite3.Connection:
+    """Open the ledger for reading, `beside_writer` if this process has it open for writing.
+
+    :raises StateError: if it is no ledger of ours.
+    """
+    db = _connect(path, "mode=ro" if beside_writer else _quiet(path))
+    try:
+        db.execute("PRAGMA query_only = ON")
+        db.execute("PRAGMA cell_size_check = ON")
+        identity = (db.execute("PRAGMA application_id").fetchone()[0], db.execute("PRAGMA user_version").fetchone()[0])
+        _check_identity(path, *identity)
+    except sqlite3.Error as error:
+        db.close()
+        raise translate(error, path) from None
+    except StateError:
+        db.close()
+        raise
+    return db
+
+
+def _connect(path: Path, options: str) -> sqlite3.Connection:
+    try:
+        return sqlite3.connect(
+            f"{path.as_uri()}?{options}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,  # one thread at a time, but not always the same
+            timeout=BUSY_TIMEOUT_S,
+            cached_statements=KEPT_STATEMENTS,
+        )
+    except sqlite3.Error as error:
+        raise translate(error, path) from None
+
+
+def _quiet(path: Path) -> str:
+    """Choose how to read without leaving a trace: without a log nobody writes, and SQLite would make one to read."""
+    return "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
+
+
+def _require_log(db: sqlite3.Connection, path: Path) -> None:
+    if db.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        raise StateError(f"ledger: {path} cannot keep a write-ahead log")
+
+
+def _check_header(path: Path) -> None:
+    try:
+        with path.open("rb", buffering=0) as file:
+            header = file.read(HEADER_BYTES)
+    except OSError as error:
+        raise translate_os(error, f"cannot read {path}") from None
+    if len(header) < HEADER_BYTES or not header.startswith(MAGIC):
+        raise StateError(f"ledger: {path} is no ledger of this worker, or a damaged one")
+    version, application = struct.unpack_from(">I", header, 60)[0], struct.unpack_from(">I", header, 68)[0]
+    _check_identity(path, application, version)
+
+
+def _check_identity(path: Path, application: int, version: int) -> None:
+    if application != APPLICATION_ID:
+        raise StateError(f"ledger: {path} is a database of another program")
+    if version > SCHEMA_VERSION:
+        raise StateError(f"ledger: {path} was made by a newer version of this worker (schema {version})")
+    if version < 1:
+        raise StateError(f"ledger: {path} is damaged (schema {version})")
+
+
+def _check_content(path: Path) -> None:
+    """Read the schema, and all pages if that is quick, through a connection that cannot write."""
+    db = _connect(path, _quiet(path))
+    try:
+        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        missing = {"batches", "attempts", "results", "tallies", "parked", "sinks", "notes"} - tables
+        whole = path.stat().st_size > FULL_CHECK_BYTES or db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+    except sqlite3.DatabaseError as error:
+        failure = translate(error, path)
+        raise type(failure)(f"{failure}; {path} is damaged or cannot be read") from None
+    finally:
+        db.close()
+    if missing or not whole:
+        raise StateError(f"ledger: {path} is damaged; restore it or move it away")

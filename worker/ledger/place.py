@@ -1,0 +1,110 @@
+"""Where a ledger may stand: a regular file of ours, on a local file system, held by one process.
+
+The lock is a `flock` on a file of its own beside the ledger. Not on the ledger itself: closing any descriptor
+of it would drop the POSIX locks that SQLite holds there for the whole process (fcntl(2)).
+"""
+
+import errno
+import fcntl
+import os
+import re
+import stat
+from pathlib import Path
+
+from worker.errors import StateError
+from worker.ledger.failures import translate_os
+
+# SQLite's log needs memory shared between processes and truthful locks (sqlite.org/wal.html, "disadvantages" 2).
+NETWORK_FILE_SYSTEMS = frozenset(
+    {
+        "afs", "beegfs", "ceph", "cifs", "davfs", "fuse.ceph", "fuse.gcsfuse", "fuse.glusterfs", "fuse.rclone",
+        "fuse.s3fs", "fuse.sshfs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "orangefs", "smb3", "smbfs",
+    }
+)  # fmt: skip
+
+MOUNTS = Path("/proc/self/mountinfo")
+
+
+def prepare_folder(path: Path) -> None:
+    """Make the folder of the ledger at `path`, closed to others, and refuse a network file system.
+
+    :raises StateError: if it cannot be made or is none.
+    """
+    folder = path.parent
+    try:
+        # One by one: `parents=True` would leave the upper ones open to others.
+        for each in (*reversed(folder.parents), folder):
+            each.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise translate_os(error, f"cannot make the folder {folder}") from None
+    mounts = MOUNTS.read_text(errors="surrogateescape") if MOUNTS.exists() else ""
+    kind = file_system_of(folder.resolve(), mounts)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise StateError(f"ledger: {folder} is on a network file system ({kind}); it needs a local disk")
+
+
+def file_system_of(folder: Path, mountinfo: str) -> str:
+    """Name the type of the file system that holds `folder`, "" if unknown; `mountinfo` as in proc(5)."""
+    best, kind = "", ""
+    target = f"{folder}/".replace("//", "/")
+    for line in mountinfo.splitlines():
+        mount, _, source = line.partition(" - ")
+        fields = mount.split(" ")
+        if len(fields) < 5 or not source:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda escaped: chr(int(escaped[1], 8)), fields[4]).rstrip("/") + "/"
+        if target.startswith(point) and len(point) >= len(best):
+            best, kind = point, source.split(" ", 1)[0]
+    return kind
+
+
+def file_is_there(path: Path) -> bool:
+    """Tell whether a file of ours stands at `path`; False if nothing does.
+
+    :raises StateError: if something else stands there, or others may change it.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise translate_os(error, f"cannot look at {path}") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise StateError(f"ledger: {path} is not a regular file")
+    if found.st_uid != os.geteuid():
+        raise StateError(f"ledger: {path} belongs to another user")
+    if found.st_mode & stat.S_IWOTH:
+        raise StateError(f"ledger: {path} can be written by everybody; take that right away first")
+    return True
+
+
+def hold(path: Path) -> int:
+    """Lock the ledger at `path` for this process; closing the descriptor returned gives it back.
+
+    :raises StateError: at once, if another process holds it.
+    """
+    lock = path.with_name(path.name + ".lock")
+    try:
+        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise translate_os(error, f"cannot open {lock}") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise StateError(f"ledger: {path} is held by another process") from None
+        raise translate_os(error, f"cannot lock {lock}") from None
+    return fd
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new name in `folder` durable.
+
+    :raises OSError: if that fails.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

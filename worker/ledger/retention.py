@@ -1,0 +1,55 @@
+"""Retention: what was delivered long ago is deleted, overwritten in the file, and the room given back."""
+
+import sqlite3
+from collections.abc import Sequence
+
+ROWS_A_STEP = 500  # about 10 ms of writing, so that a commit never waits long for a purge
+PAGES_A_STEP = 256
+
+# Through the primary key ("+" keeps the index out): what no sink has taken yet is little or nothing.
+FIND_EXPIRED = """
+SELECT number FROM batches AS b
+WHERE content <> 'gone' AND finished_at < ?
+  AND NOT EXISTS (SELECT 1 FROM results AS r WHERE r.seq > ? AND +r.batch_number = b.number)
+ORDER BY finished_at LIMIT 10000
+"""
+
+DELETE_RESULTS = """
+DELETE FROM results WHERE seq IN (SELECT seq FROM results WHERE batch_number = ? AND seq <= ? LIMIT ?)
+"""
+
+SETTLE_CONTENT = """
+UPDATE batches SET content = iif(EXISTS (SELECT 1 FROM results WHERE batch_number = :number), 'going', 'gone')
+WHERE number = :number
+"""
+
+
+def delivered_through(db: sqlite3.Connection, sinks: Sequence[str] | None) -> int:
+    """Tell up to which `seq` all the named sinks have come, all that were ever noted if None; 0 if there is none."""
+    positions = dict(db.execute("SELECT name, seq FROM sinks"))
+    names = positions if sinks is None else sinks
+    return min((positions.get(name, 0) for name in names), default=0)
+
+
+def find_expired(db: sqlite3.Connection, before: float, through: int) -> Sequence[int]:
+    """Find batches finished before `before` of which every result has a `seq` up to `through`, oldest first."""
+    return [number for (number,) in db.execute(FIND_EXPIRED, (before, through))]
+
+
+def purge_some(db: sqlite3.Connection, number: int, through: int) -> int:
+    """Delete a bounded number of the batch's results, with the last also what is parked; how many were deleted."""
+    deleted = db.execute(DELETE_RESULTS, (number, through, ROWS_A_STEP)).rowcount
+    if deleted < ROWS_A_STEP:
+        db.execute("DELETE FROM parked WHERE batch_number = ?", (number,))
+    # From the first step on its results are not offered as another batch's original.
+    db.execute(SETTLE_CONTENT, {"number": number})
+    return deleted
+
+
+def give_back(db: sqlite3.Connection) -> bool:
+    """Cut a bounded number of empty pages off the file; True while some are left."""
+    (empty,) = db.execute("PRAGMA freelist_count").fetchone()
+    # Page by page: the sqlite3 module steps a statement without columns only once.
+    for _ in range(min(empty, PAGES_A_STEP)):
+        db.execute("PRAGMA incremental_vacuum(1)")
+    return bool(empty > PAGES_A_STEP)

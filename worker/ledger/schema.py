@@ -1,0 +1,125 @@
+"""The ledger's tables, and how one is made.
+
+::
+
+    batches   one row a delivery         dispatched_through: the highest ordinal whose first attempt may have begun
+    attempts  one row a claim that failed at least once and has no result yet (a few rows stay until `finish`)
+    results   one row a claim and generation, `seq` is the outbox's order; body: the encoded record
+    tallies   results a batch and disposition, the latest generation of each claim only; kept after a purge
+    parked    what it takes to send a claim again
+    sinks     how far each sink has come
+    notes     small facts
+
+A claim that is answered at its first attempt costs one row: its result. That it was sent is told by
+`dispatched_through`, which a group commit moves once for all claims of a batch in it.
+
+No monotonic time is stored; times are seconds since the epoch. `application_id` and `user_version` stand in the
+file's header, where they can be read before SQLite touches the file (sqlite.org/fileformat2.html §1.2).
+"""
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
+from worker.ledger.failures import translate, translate_os
+from worker.ledger.place import sync_folder
+
+APPLICATION_ID = 0x50434C47  # "PCLG"
+SCHEMA_VERSION = 1
+PAGE_BYTES = 16384  # a result record is 2-3 kB; pages of 4 kB would be half empty
+
+TABLES = """
+CREATE TABLE batches (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    batch_id TEXT NOT NULL UNIQUE,
+    sha256 TEXT NOT NULL,
+    ref TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    name TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    received_at REAL NOT NULL,
+    opened_at REAL NOT NULL,
+    dispatched_through INTEGER NOT NULL DEFAULT 0,
+    total INTEGER,
+    finished_at REAL,
+    content TEXT NOT NULL DEFAULT 'kept' CHECK (content IN ('kept', 'going', 'gone'))
+);
+CREATE UNIQUE INDEX batches_by_delivery ON batches (sha256, ref, environment);
+CREATE INDEX batches_with_content ON batches (finished_at) WHERE content <> 'gone';
+
+CREATE TABLE attempts (
+    batch_number INTEGER NOT NULL,
+    ordinal INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    ambiguous INTEGER NOT NULL,
+    first_sent_at REAL,
+    due_at REAL NOT NULL,
+    in_flight INTEGER NOT NULL,
+    PRIMARY KEY (batch_number, ordinal, generation)
+) WITHOUT ROWID;
+
+CREATE TABLE results (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    batch_number INTEGER NOT NULL,
+    ordinal INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    disposition TEXT NOT NULL,
+    reason_code TEXT,
+    transaction_id TEXT,
+    body BLOB NOT NULL,
+    UNIQUE (batch_number, ordinal, generation)
+);
+
+CREATE TABLE tallies (
+    batch_number INTEGER NOT NULL,
+    disposition TEXT NOT NULL,
+    claims INTEGER NOT NULL,
+    PRIMARY KEY (batch_number, disposition)
+) WITHOUT ROWID;
+
+CREATE TABLE parked (
+    batch_number INTEGER NOT NULL,
+    ordinal INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    parked_at REAL NOT NULL,
+    facts BLOB NOT NULL,
+    interchange BLOB NOT NULL,
+    PRIMARY KEY (batch_number, ordinal)
+);
+
+CREATE TABLE sinks (name TEXT PRIMARY KEY, seq INTEGER NOT NULL, cursor TEXT) WITHOUT ROWID;
+CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+def create(path: Path) -> None:
+    """Make an empty ledger at `path`: whole or not at all, whatever happens meanwhile.
+
+    :raises worker.errors.StateError: if it cannot be made.
+    """
+    # Built under another name: a crash half-way would leave a file that looks like a damaged ledger.
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        for rest in (draft, draft.with_name(draft.name + "-journal"), draft.with_name(draft.name + "-wal")):
+            rest.unlink(missing_ok=True)
+        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        _fill(draft)
+        draft.rename(path)
+        sync_folder(path.parent)
+    except sqlite3.Error as error:
+        raise translate(error, path) from None
+    except OSError as error:
+        raise translate_os(error, f"cannot make {path}") from None
+
+
+def _fill(draft: Path) -> None:
+    with contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as db:
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        db.executescript(f"BEGIN; {TABLES} COMMIT")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("PRAGMA journal_mode = WAL")

@@ -1,0 +1,207 @@
+"""The ledger in one SQLite file: WAL, synchronous FULL, one writer, group commit."""
+
+import os
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from anyio import CancelScope, to_thread
+
+from worker.claim import Claim
+from worker.errors import StateError, StorageFull
+from worker.ledger import batches, retention
+from worker.ledger.commits import Commits
+from worker.ledger.opening import connect, connect_readonly, create_or_check
+from worker.ledger.place import file_is_there, hold, prepare_folder
+from worker.ledger.reads import LedgerReads
+from worker.ledger.recall import Known, recall
+from worker.ledger.writer import Writer
+from worker.ports import Arrival, OpenedBatch, Position, Record, Spent
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def open_sqlite(
+    path: Path, *, environment: str = "", clock: Callable[[], float] = time.time
+) -> AsyncIterator["SqliteLedger"]:
+    """Hold the ledger at `path` until the block is left; see `worker.ledger.open_ledger`."""
+    ledger = await to_thread.run_sync(partial(SqliteLedger.opened, path, environment, clock))
+    try:
+        yield ledger
+    finally:
+        with CancelScope(shield=True):
+            await ledger.close()
+
+
+@asynccontextmanager
+async def open_sqlite_readonly(path: Path) -> AsyncIterator[LedgerReads]:
+    """Read the ledger at `path` until the block is left; see `worker.ledger.open_ledger_readonly`."""
+    if not await to_thread.run_sync(file_is_there, path):
+        raise StateError(f"ledger: there is none at {path}")
+    reader = await to_thread.run_sync(connect_readonly, path)
+    try:
+        yield LedgerReads(path, reader)
+    finally:
+        reader.close()
+
+
+class SqliteLedger(LedgerReads):
+    """`worker.ports.Ledger` in a file that no other process writes."""
+
+    def __init__(
+        self,
+        path: Path,
+        lock: int,
+        writer: Writer,
+        reader: sqlite3.Connection,
+        environment: str,
+        clock: Callable[[], float],
+    ) -> None:
+        super().__init__(path, reader)
+        self._lock = lock
+        self._writer = writer
+        self._environment = environment
+        self._clock = clock
+        self._commits = Commits(writer.write)
+        # Claims whose row says that no attempt was spent: their first attempt is noted in that row, not by the mark.
+        self._unspent: set[tuple[int, int, int]] = set()
+
+    @classmethod
+    def opened(cls, path: Path, environment: str, clock: Callable[[], float]) -> "SqliteLedger":
+        """Lock, check and open the ledger at `path`, making it if there is none; blocking.
+
+        :raises StateError: if it cannot be used; it is left as it was.
+        """
+        prepare_folder(path)
+        file_is_there(path)
+        with ExitStack() as undo:
+            lock = hold(path)
+            undo.callback(os.close, lock)
+            create_or_check(path, exists=file_is_there(path))
+            db = connect(path)
+            undo.callback(db.close)
+            reader = connect_readonly(path, beside_writer=True)
+            undo.callback(reader.close)
+            ledger = cls(path, lock, Writer(path, db, clock), reader, environment, clock)
+            undo.pop_all()
+        return ledger
+
+    async def open_batches(self, arrivals: Sequence[Arrival]) -> Sequence[OpenedBatch]:
+        """Note that these deliveries are being worked on; recognise those seen before by `sha256` and `ref`."""
+        opening = partial(batches.open_arrivals, arrivals=arrivals, environment=self._environment, now=self._clock())
+        opened = await self._change(opening)
+        known = [(batch, original) for batch, was_known, original in opened if was_known]
+        recalled = iter(await self._recall(known) if known else ())
+        return [
+            next(recalled) if was_known else OpenedBatch(batch=batch, original=original, total=arrival.total)
+            for arrival, (batch, was_known, original) in zip(arrivals, opened, strict=True)
+        ]
+
+    async def dispatch(self, claim: Claim, attempt: int) -> None:
+        """Note that attempt number `attempt` of the claim is about to be made; await it before the first byte."""
+        group = self._commits.join()
+        number, ordinal, generation = key = (claim.batch.number, claim.ordinal, claim.generation)
+        if attempt == 1 and generation == 1 and key not in self._unspent:
+            group.marks[number] = max(group.marks.get(number, 0), ordinal)
+        else:
+            row = (*key, attempt, claim.ambiguous_attempts, claim.first_sent_at, 0.0, True)
+            group.attempts.append(row)
+        await self._commits.committed(group)
+
+    async def defer(self, claim: Claim, spent: Spent) -> None:
+        """Note that an attempt ended without a verdict and when the next one is due."""
+        group = self._commits.join()
+        key = (claim.batch.number, claim.ordinal, claim.generation)
+        row = (*key, spent.attempts, spent.ambiguous_attempts, spent.first_sent_at, spent.due_at, False)
+        group.attempts.append(row)
+        (self._unspent.discard if spent.attempts else self._unspent.add)(key)
+        await self._commits.committed(group)
+
+    async def record(self, record: Record) -> int:
+        """Store a claim's result, exactly one per result_id; returns its place in the outbox."""
+        group = self._commits.join()
+        place = len(group.records)
+        group.records.append(record)
+        await self._commits.committed(group)
+        return group.seqs[place]
+
+    async def complete(self, batch_number: int, total: int) -> None:
+        """Note that the batch was split to its end and how many claims it holds."""
+        await self._change(partial(batches.complete, number=batch_number, total=total))
+
+    async def finish(self, batch_numbers: Sequence[int]) -> None:
+        """Note that all results of these batches are in all sinks, *before* the source is told."""
+        await self._change(partial(batches.finish, numbers=batch_numbers, now=self._clock()))
+        gone = frozenset(batch_numbers)
+        self._unspent = {key for key in self._unspent if key[0] not in gone}
+
+    async def advance(self, sink: str, position: Position) -> None:
+        """Note how far a sink has come, after the sink has made it durable."""
+        row = (sink, position.seq, position.cursor)
+        await self._change(lambda db: db.execute("INSERT OR REPLACE INTO sinks VALUES (?, ?, ?)", row))
+
+    async def note(self, key: str, value: str) -> None:
+        """Remember a small fact across restarts."""
+        await self._change(lambda db: db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (key, value)))
+
+    async def purge(self, before: float, *, sinks: Sequence[str] | None = None) -> int:
+        """Delete results and parked claims of batches finished before `before` (epoch seconds); returns how many.
+
+        Only what all of `sinks` have taken, all sinks ever noted if None. Batches are still recognised and
+        counted afterwards. Done in small steps between which other changes are written.
+        """
+        through = await self._read(retention.delivered_through, sinks)
+        purged = 0
+        for number in await self._read(retention.find_expired, before, through):
+            step = partial(retention.purge_some, number=number, through=through)
+            while (some := await self._change(step)) == retention.ROWS_A_STEP:
+                purged += some
+            purged += some
+        while purged and await self._change(retention.give_back):
+            pass
+        return purged
+
+    async def close(self) -> None:
+        """Commit what waits and let go of the file; idempotent."""
+        if self._lock < 0:
+            return
+        lock, self._lock = self._lock, -1
+        await self._commits.end(StateError("ledger: closed"))
+        await to_thread.run_sync(self._let_go, lock, limiter=self._reading)
+
+    async def _change(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        group = self._commits.join()
+        outcome: list[T] = []
+        group.steps.append(lambda db: outcome.append(change(db)))
+        await self._commits.committed(group)
+        return outcome[0]
+
+    async def _recall(self, known: Sequence[Known]) -> Sequence[OpenedBatch]:
+        recalled = await self._read(recall, known)
+        for opened in recalled:
+            number = opened.batch.number
+            self._unspent.update((number, ordinal, 1) for ordinal, cost in opened.spent.items() if cost.attempts == 0)
+        return recalled
+
+    async def _read(
+        self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        self._commits.join()
+        try:
+            return await super()._read(query, *args, **kwargs)
+        except StorageFull:
+            raise
+        except StateError as failure:
+            self._commits.fail(failure)
+            raise
+
+    def _let_go(self, lock: int) -> None:
+        self._reader.close()
+        self._writer.close()
+        os.close(lock)
