@@ -91,6 +91,26 @@ def test_a_ta1_is_read_from_between_the_envelopes() -> None:
     assert read_ta1(ACCEPTED_999.encode()) == ()
 
 
+@pytest.mark.parametrize("before", ["~ ", "~", "~\n", "~\t "])
+def test_a_ta1_beside_a_999_is_seen_however_it_is_padded(before: str) -> None:
+    text = ACCEPTED_999.replace("~GS*", f"{before}TA1*1*250911*1927*R*025~GS*")
+
+    (found,) = read_ta1(text.encode())
+
+    assert (found.verdict, found.note) == ("R", "025")
+    assert read_999(text.encode()) == read_999(ACCEPTED_999.encode())
+
+
+def test_alike_999s_are_told_apart_by_every_word_that_counts() -> None:
+    texts = [ack_999("A"), ack_999("A*5"), ack_999("A", "P"), ack_999("A", "A*1*1*1*7"), ack_999("R")]
+    texts += [text.replace("IK5*", "IK3*") for text in texts] + [text.replace("AK2*", "AK1*") for text in texts]
+
+    alone = [read_999(text.encode()) for text in texts]
+
+    assert len({repr(found) for found in alone}) == len(texts)
+    assert [read_999(text.encode()) for text in reversed(texts)] == alone[::-1]
+
+
 def test_a_277ca_is_read_level_by_level() -> None:
     found = read_277ca(_277CA.encode())
 
@@ -180,6 +200,22 @@ def test_no_prefix_of_an_answer_is_complete(name: str) -> None:
     for length in range(len(data)):
         assert not read_277ca(data[:length]).complete
         assert not read_999(data[:length]).complete
+
+
+@pytest.mark.parametrize("segment", ["NM1*85*2", "SE*", "ST*277", "GE*", "IEA*"])
+@pytest.mark.parametrize("before", [" ", "\n", "\x1a \r\n"])
+def test_padding_before_a_single_segment_changes_nothing(segment: str, before: str) -> None:
+    text = _277CA.replace(f"~{segment}", f"~{before}{segment}")
+
+    assert text != _277CA
+    assert read_277ca(text.encode()) == read_277ca(_277CA.encode())
+
+
+def test_text_is_read_as_its_bytes_are() -> None:
+    for text in (_277CA, _277CA.replace("TESTLAST", "MU\u00d1OZ"), ACCEPTED_999, "\ufeff" + ACCEPTED_999, "ISA", ""):
+        assert read_277ca(text) == read_277ca(text.encode())
+        assert read_999(text) == read_999(text.encode())
+        assert kind_of(text) == kind_of(text.encode())
 
 
 @pytest.mark.parametrize("terminator", ["~", "~\n", "~\r\n", "\n", "\r\n", "\r", "~ ", "\x1c"])

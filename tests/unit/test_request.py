@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 import uuid
 
 import pytest
@@ -126,3 +128,18 @@ def test_a_request_shows_nothing_of_its_claim() -> None:
     shown = repr(build(make_claim()))
 
     assert not re.search("CANARY|123456789|87726", shown)
+
+
+def test_a_child_process_draws_ids_of_its_own() -> None:
+    script = (
+        "import os\n"
+        "from worker.precheck.request import new_correlation_id\n"
+        "new_correlation_id()\n"
+        "child = os.fork()\n"
+        "child and os.waitpid(child, 0)\n"
+        "os.write(1, new_correlation_id().encode() + b' ')\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=30, check=True)
+
+    assert len(set(done.stdout.split())) == 2

@@ -360,6 +360,8 @@ def test_a_rejecting_999_rejects_whatever_the_277ca_says(word: str) -> None:
         (ack_999("E"), _D.ACCEPTED_WITH_ERRORS),
         (ack_999("A", "E"), _D.ACCEPTED_WITH_ERRORS),
         (ack_999("A", "R"), _D.ACCEPTED_WITH_ERRORS),
+        (ack_999("E", "A"), _D.ACCEPTED_WITH_ERRORS),
+        (ack_999("M", "A"), _D.REJECTED),
         (ack_999("A", "P"), _D.ACCEPTED_WITH_ERRORS),
         (ack_999("Q", "Q"), _D.ACCEPTED_WITH_ERRORS),
         (ack_999("A")[:-10], _D.ACCEPTED_WITH_ERRORS),

@@ -14,10 +14,14 @@ accepted; the levels above a claim can only take away from its verdict. Sources:
 2220D, 005010X231A1, design.md §7.
 """
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain, filterfalse
+from operator import attrgetter
 
 from worker.precheck.evidence import OK, Decision, Evidence, Rules
-from worker.precheck.wording import INTERCHANGE_NOTES, describe_note, describe_status
+from worker.precheck.wording import INTERCHANGE_NOTES, describe_note, describe_status, plain
 from worker.result import AttemptClass, Disposition, Reason
 from worker.x12 import UNREADABLE, Level, Status
 
@@ -25,15 +29,20 @@ _REJECTING_SYNTAX = frozenset("RMWX")
 _REJECTING = frozenset({"A3", "A6", "A7", "A8", "E3", "E4"})
 _ACCEPTING = frozenset({"A0", "A1", "A2", "A5"})
 _INCOMPLETE = frozenset({"E1", "E2"})
-_MAX_CODE_CHARS = 6
+_LONGEST_USUAL = 64
+_TEXT_OF = attrgetter("text")
+_STATUSES_OF = attrgetter("statuses")
+_LINE_STATUSES_OF = attrgetter("line_statuses")
 
 
 def by_syntax(evidence: Evidence, rules: Rules) -> Decision | None:
     """Step 5: a TA1 or 999 that rejects what we sent. IK5 is trusted over AK9."""
+    if not evidence.interchanges and evidence.functional.accepted:
+        return None
     for acknowledgement in evidence.interchanges:
         if acknowledgement.verdict == "R":
             note = INTERCHANGE_NOTES.get(acknowledgement.note, "no usable reason was given")
-            text = f"The receiver rejected the whole interchange: {note} ({_plain(acknowledgement.note)})."
+            text = f"The receiver rejected the whole interchange: {note} ({plain(acknowledgement.note)})."
             return Decision(Disposition.REJECTED, Reason("TA1_R", text, "ta1"))
     worst = next((each for each in evidence.functional.verdicts if each in _REJECTING_SYNTAX), None)
     if worst is None:
@@ -51,24 +60,27 @@ def by_claim_status(evidence: Evidence, rules: Rules) -> Decision | None:
     """Step 6: what a complete 277CA says of our claim, or, if it does not name it, of everything it was given."""
     if not evidence.acknowledgement.complete:
         return None
-    above = [status for level in evidence.above for status in level.statuses]
+    above = list(chain.from_iterable(map(_STATUSES_OF, evidence.above)))
     if not evidence.ours:
         return _unfinished(above, "", rules) or _rejected_above(above)
-    on_claim = [status for claim in evidence.ours for status in claim.statuses]
-    on_lines = [status for claim in evidence.ours for status in claim.line_statuses]
+    on_claim = list(chain.from_iterable(map(_STATUSES_OF, evidence.ours)))
+    on_lines = list(chain.from_iterable(map(_LINE_STATUSES_OF, evidence.ours)))
     spoken = on_claim + on_lines
+    if on_claim and all(map(_accepts_plainly, spoken + above)) and not _says_so(evidence.payload.message, rules):
+        # Nearly every answer: there is no status that any of the steps below could take exception to.
+        return _accepted(on_claim, _doubt_beside(evidence))
     if unfinished := _unfinished(spoken + above, evidence.payload.message, rules):
         return unfinished
     if not on_claim and not any(map(_rejects, on_lines)):
         return None
-    if unforeseen := next((status for status in spoken if not _foreseen(status)), None):
+    if unforeseen := next(filterfalse(_foreseen, spoken), None):
         text = f"The payer's check answered with a status that a person must look at: {_words(unforeseen)}."
         return Decision(Disposition.REVIEW, Reason(_code(unforeseen), text, "277ca"))
-    rejecting = [status for status in on_claim + above if _rejects(status)]
-    rejecting_lines = [status for status in on_lines if _rejects(status)]
+    rejecting = list(filter(_rejects, on_claim + above))
+    rejecting_lines = list(filter(_rejects, on_lines))
     if rejecting_lines or (rejecting and not _outvoted(on_claim, evidence)):
         return _rejected(rejecting + rejecting_lines)
-    return _accepted(on_claim, on_lines, rejecting, evidence)
+    return _accepted(on_claim, _doubt(spoken, above, rejecting) or _doubt_beside(evidence))
 
 
 def without_verdict(evidence: Evidence) -> Decision:
@@ -90,7 +102,7 @@ def without_verdict(evidence: Evidence) -> Decision:
 
 def _rejected_above(above: Sequence[Status]) -> Decision | None:
     """Lacking our claim, the levels of receiver and provider can reject, and never accept."""
-    rejecting = [status for status in above if _rejects(status)]
+    rejecting = list(filter(_rejects, above))
     return _rejected(rejecting) if rejecting else None
 
 
@@ -107,7 +119,16 @@ def _unfinished(statuses: Sequence[Status], message: str, rules: Rules) -> Decis
 
 
 def _says_so(text: str, rules: Rules) -> bool:
-    return bool(text) and rules.incomplete is not None and rules.incomplete.search(text) is not None
+    if not text or rules.incomplete is None:
+        return False
+    # What a service says of nearly every claim is one of a few short texts.
+    found = _finds if len(text) <= _LONGEST_USUAL else _finds.__wrapped__
+    return found(rules.incomplete, text)
+
+
+@lru_cache(maxsize=256)
+def _finds(pattern: re.Pattern[str], text: str) -> bool:
+    return pattern.search(text) is not None
 
 
 def _rejects(status: Status) -> bool:
@@ -117,6 +138,14 @@ def _rejects(status: Status) -> bool:
 def _foreseen(status: Status) -> bool:
     category = status.code.category
     return category in _REJECTING or (category in _ACCEPTING and status.action in {"WQ", "U"})
+
+
+def _accepts_plainly(status: Status) -> bool:
+    return status.action == "WQ" and status.code.category in _ACCEPTING and not status.text
+
+
+def _of_accepting_category(status: Status) -> bool:
+    return status.code.category in _ACCEPTING
 
 
 def _outvoted(on_claim: Sequence[Status], evidence: Evidence) -> bool:
@@ -136,35 +165,42 @@ def _rejected(rejecting: Sequence[Status]) -> Decision:
     return Decision(Disposition.REJECTED, Reason(_code(rejecting[0]), text, "277ca"))
 
 
-def _accepted(
-    on_claim: Sequence[Status], on_lines: Sequence[Status], rejecting: Sequence[Status], evidence: Evidence
-) -> Decision:
+def _accepted(on_claim: list[Status], doubt: Reason | None) -> Decision:
     """Accept the claim; plainly only if nothing at all in the answer says otherwise."""
-    accepting = next(status for status in on_claim if not _rejects(status))
-    doubt = _doubt(on_claim, on_lines, rejecting, evidence)
-    if doubt is None:
-        text = f"The payer's check accepted the claim: {_words(accepting)}."
-        return Decision(Disposition.ACCEPTED, Reason(_code(accepting), text, "277ca"))
-    return Decision(Disposition.ACCEPTED_WITH_ERRORS, doubt)
+    if doubt is not None:
+        return Decision(Disposition.ACCEPTED_WITH_ERRORS, doubt)
+    code = next(filterfalse(_rejects, on_claim)).code
+    return _acceptance(plain(code.category), plain(code.status), plain(code.entity))
 
 
-def _doubt(
-    on_claim: Sequence[Status], on_lines: Sequence[Status], rejecting: Sequence[Status], evidence: Evidence
-) -> Reason | None:
-    """Return what keeps an accepted claim from being plainly accepted."""
+@lru_cache(maxsize=256)
+def _acceptance(category: str, status: str, entity: str) -> Decision:
+    """Make the decision that most claims get; it is immutable and says nothing of any one of them."""
+    text = f"The payer's check accepted the claim: {describe_status(category, status, entity)}."
+    return Decision(Disposition.ACCEPTED, Reason(f"{category}:{status}", text, "277ca"))
+
+
+def _doubt(spoken: list[Status], above: list[Status], rejecting: list[Status]) -> Reason | None:
+    """Return what among the statuses keeps an accepted claim from being plainly accepted."""
     if rejecting:
         text = f"The payer's check counts the claim as accepted, but also says: {_words(rejecting[0])}."
         return Reason(_code(rejecting[0]), text, "277ca")
-    if edited := next((status for status in (*on_claim, *on_lines) if status.text), None):
+    if edited := next(filter(_TEXT_OF, spoken), None):
         text = f"The payer's check accepted the claim with remarks that should be read: {_words(edited)}."
         return Reason(_code(edited), text, "277ca")
-    above = [status for level in evidence.above for status in level.statuses]
-    if unforeseen := next((status for status in above if status.code.category not in _ACCEPTING), None):
+    if unforeseen := next(filterfalse(_of_accepting_category, above), None):
         text = f"The payer's check accepted the claim, but says of the batch around it: {_words(unforeseen)}."
         return Reason(_code(unforeseen), text, "277ca")
-    if any(_counts_rejected(level, len(evidence.ours)) for level in evidence.above):
-        text = "The payer's check accepted the claim, but the totals of its answer count a rejected one."
-        return Reason("totals_disagree", text, "277ca")
+    return None
+
+
+def _doubt_beside(evidence: Evidence) -> Reason | None:
+    """Return what beside the statuses keeps an accepted claim from being plainly accepted."""
+    ours = len(evidence.ours)
+    for level in evidence.above:
+        if _counts_rejected(level, ours):
+            text = "The payer's check accepted the claim, but the totals of its answer count a rejected one."
+            return Reason("totals_disagree", text, "277ca")
     if evidence.envelope.errors or evidence.status != OK:
         text = "The payer's check accepted the claim, but the service reported errors beside it."
         return Reason("errors_beside_answer", text, "graphql")
@@ -173,15 +209,15 @@ def _doubt(
 
 def _syntax_doubt(evidence: Evidence) -> Reason | None:
     """Return what in TA1 and 999 falls short of a plain acceptance; their absence does not."""
-    if any(acknowledgement.verdict != "A" for acknowledgement in evidence.interchanges):
+    if evidence.interchanges and any(each.verdict != "A" for each in evidence.interchanges):
         text = "The payer's check accepted the claim, but the receiver noted errors in the interchange around it."
         return Reason("TA1_E", text, "ta1")
     if evidence.response_kind in {"", "TA1"}:
         return None
     functional = evidence.functional
-    words = {*functional.verdicts, *(group.verdict for group in functional.groups)}
-    if words == {"A"} and functional.complete:
+    if functional.accepted and functional.complete:
         return None
+    words = {*functional.verdicts, *[group.verdict for group in functional.groups]}
     if words & {"E", "P"} or functional.notes:
         text = "The payer's check accepted the claim, but the receiver noted errors in its X12 form."
         return Reason("999_E", text, "999")
@@ -196,21 +232,16 @@ def _counts_rejected(level: Level, ours: int) -> bool:
 
 def _words(status: Status) -> str:
     code = status.code
-    return describe_status(_plain(code.category), _plain(code.status), _plain(code.entity))
+    return describe_status(plain(code.category), plain(code.status), plain(code.entity))
 
 
 def _code(status: Status) -> str:
     """Return category and status as a reason's code, "A3:21"; never free text."""
-    return f"{_plain(status.code.category)}:{_plain(status.code.status)}"
+    return f"{plain(status.code.category)}:{plain(status.code.status)}"
 
 
 def _describe(segment: str, element: str, loop: str, code: str) -> str:
-    return describe_note(_plain(segment), ":".join(map(_plain, element.split(":", 2))), _plain(loop), _plain(code))
-
-
-def _plain(code: str) -> str:
-    """Let codes through and nothing else: texts that end in logs must not carry what a sender wrote freely."""
-    return code if len(code) <= _MAX_CODE_CHARS and ((code.isascii() and code.isalnum()) or not code) else "?"
+    return describe_note(plain(segment), ":".join(map(plain, element.split(":", 2))), plain(loop), plain(code))
 
 
 def _first_of(words: str, count: int) -> str:

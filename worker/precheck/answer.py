@@ -129,7 +129,7 @@ def _read_payload(members: dict[str, object]) -> Payload:
     return Payload(
         printable(_text(members.get("transactionId"))),
         printable(_text(members.get("responseType"))),
-        _code(_text(code).strip()),
+        _code(_text(code).strip()[:_MAX_TOKEN_CHARS]),
         _text(members.get("message")).strip()[:_MAX_MESSAGE_CHARS],
         _text(members.get("x12ResponseData")),
         _text(members.get("x12Response277CA")),
@@ -163,6 +163,7 @@ def _read_error(entry: object) -> ServiceError:
     )
 
 
+@lru_cache(maxsize=256)
 def _code(text: str) -> str:
     """Return a status code; it ends in logs, so that a sentence in its place is not kept."""
     return text if not text or _CODE.fullmatch(text) else UNREADABLE_CODE
@@ -185,7 +186,11 @@ def _refuse_repeated_keys(body: bytes, objects: tuple[dict[str, object], ...], r
     `objects` are those that were read. Every key and every text stands in two quotes: if the body has no more
     quotes than these need, nothing was dropped. Otherwise the body is read again, slowly.
     """
-    strings = sum([len(each) + [type(value) for value in each.values()].count(str) for each in objects])
+    strings = 0
+    for each in objects:
+        strings += len(each)
+        for value in each.values():
+            strings += type(value) is str
     if body.count(b'"') == 2 * strings:
         return
     watched = {*_NAMES, "data", "errors", root_field}

@@ -8,6 +8,7 @@ table is unknown: a person must look. Source: contract.md §4.
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -144,6 +145,7 @@ def _span(key: str) -> Span | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
+@lru_cache(maxsize=256)
 def _normal(code: str) -> str:
     """Write a code as it is looked up: numbers without leading zeros, letters in upper case."""
     code = code.strip()

@@ -127,10 +127,10 @@ def gather(status: int, envelope: Envelope, facts: ClaimFacts, rules: Rules) -> 
     if status != OK and payload.status_code == str(status):
         # An error body that repeats the HTTP status; that is no business code.
         payload = msgspec.structs.replace(payload, status_code="")
-    response = payload.x12_response.encode()
+    response = payload.x12_response
     kind = kind_of(response) if response else ""
     sets = read_sets(response) if kind in {"999", "TA1"} else None
-    acknowledgement = read_277ca(payload.x12_277ca.encode()) if payload.x12_277ca else _NO_277CA
+    acknowledgement = read_277ca(payload.x12_277ca) if payload.x12_277ca else _NO_277CA
     ours = our_claims(acknowledgement.claims, facts.patient_control_number, facts.total_charge)
     return Evidence(
         status,
@@ -188,7 +188,7 @@ def _levels_heard(acknowledgement: ClaimAcknowledgement, ours: tuple[Acknowledge
     """Return the levels that speak of our claim: those it stands under, or without it those with no claim below."""
     levels = acknowledgement.levels
     if not ours:
-        return tuple(level for level in levels if not level.claims)
+        return tuple([level for level in levels if not level.claims])
     places = ours[0].above if len(ours) == 1 else sorted({place for claim in ours for place in claim.above})
     return tuple([levels[place] for place in places])
 

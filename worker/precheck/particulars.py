@@ -20,15 +20,20 @@ def edits_of(evidence: Evidence) -> tuple[Edit, ...]:
     """List the STCs on the way from the receiver to our claim's lines, up to a thousand; none of another claim's."""
     edits: list[Edit] = []
     for level in evidence.above:
-        _add_edits(edits, level.statuses, _LEVEL_NAMES[level.kind])
+        if level.statuses:
+            _add_edits(edits, level.statuses, _LEVEL_NAMES[level.kind])
     for claim in evidence.ours:
         _add_edits(edits, claim.statuses, "claim")
-        _add_edits(edits, claim.line_statuses, "line")
+        if claim.line_statuses:
+            _add_edits(edits, claim.line_statuses, "line")
     return tuple(edits[:_MAX_KEPT])
 
 
 def syntax_errors_of(evidence: Evidence) -> tuple[SyntaxFinding, ...]:
     """List the findings of the 999, up to a thousand, each with its place in what was sent."""
+    notes = evidence.functional.notes
+    if not notes:
+        return ()
     return tuple(
         [
             SyntaxFinding(
@@ -38,7 +43,7 @@ def syntax_errors_of(evidence: Evidence) -> tuple[SyntaxFinding, ...]:
                 note.code or None,
                 describe_note(note.segment, note.element, note.loop, note.code),
             )
-            for note in evidence.functional.notes[:_MAX_KEPT]
+            for note in notes[:_MAX_KEPT]
         ]
     )
 
@@ -56,7 +61,8 @@ def _add_edits(edits: list[Edit], statuses: Sequence[Status], level: str) -> Non
         code = status.code
         action, amount = status.action or None, status.amount or None
         edits.append(Edit(code.category, code.status, code.entity or None, action, amount, status.text or None, level))
-        edits += [
-            Edit(other.category, other.status, other.entity or None, action, amount, None, level)
-            for other in status.further
-        ]
+        if status.further:
+            edits += [
+                Edit(other.category, other.status, other.entity or None, action, amount, None, level)
+                for other in status.further
+            ]

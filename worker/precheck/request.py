@@ -11,8 +11,11 @@ import msgspec
 from worker.claim import Claim
 from worker.settings import Settings
 
+_encode = msgspec.json.Encoder().encode
+
 _VARIANTS = "89ab"  # RFC 9562 §4.1: the two upper bits of the 17th digit are 10
 _MAX_TAX_ID_DIGITS = 20
+_IDS_AT_ONCE = 256
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
@@ -52,10 +55,10 @@ class RequestBuilder:
         return Request(headers, self._build_body(claim), correlation_id)
 
     def _build_body(self, claim: Claim) -> bytes:
-        interchange = msgspec.json.encode(decode_interchange(claim.interchange))
+        interchange = _encode(decode_interchange(claim.interchange))
         if self._flat:
             return b"".join((self._opening, interchange, b"}"))
-        payer_id = msgspec.json.encode(claim.facts.payer_id)
+        payer_id = _encode(claim.facts.payer_id)
         return b"".join((self._opening, interchange, b',"payerId":', payer_id, b"}}}"))
 
 
@@ -68,7 +71,26 @@ def decode_interchange(interchange: bytes) -> str:
 
 
 def new_correlation_id() -> str:
-    """Draw a random UUID, version 4, as text, in half the time of `str(uuid.uuid4())`."""
-    digits = os.urandom(16).hex()
+    """Draw a random UUID, version 4, as text."""
+    try:
+        return _ids.pop()
+    except IndexError:
+        first, *others = _draw_ids()
+        _ids.extend(others)
+        return first
+
+
+def _draw_ids() -> list[str]:
+    """Draw many at once: one call to the kernel, and a quarter of the time of as many `str(uuid.uuid4())`."""
+    digits = os.urandom(16 * _IDS_AT_ONCE).hex()
+    return [_write_id(digits[start : start + 32]) for start in range(0, len(digits), 32)]
+
+
+def _write_id(digits: str) -> str:
     variant = _VARIANTS[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+_ids: list[str] = []
+# A child process that went on with its parent's ids would give them out a second time.
+os.register_at_fork(after_in_child=_ids.clear)

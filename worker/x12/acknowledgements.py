@@ -9,7 +9,9 @@ Nothing here raises, whatever the bytes, and the time taken grows with their num
 appendix B.1.1).
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -17,6 +19,7 @@ import msgspec
 _BREAKS = "\t\r\n\x0b\x0c\x1a\x00\ufeff"
 _PADDING = " " + _BREAKS
 _ISA_SEPARATORS = 16
+_ISA_END = 103  # where the last separator stands if the ISA is as wide as the standard wants it
 _LONGEST_ISA = 212  # twice what the standard fixes
 _KNOWN_SETS = frozenset({"999", "277", "837"})
 
@@ -46,12 +49,16 @@ class AnswerSets(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Marks(msgspec.Struct, frozen=True, gc=False):
+    """Delimiters; `controls` finds the segments that hold an answer together, and blanks before a segment."""
+
     element: str
     component: str
     segment: str
+    controls: Callable[[str], list[str]]
+    usual_controls: list[str]
 
 
-def kind_of(data: bytes) -> str | None:
+def kind_of(data: bytes | str) -> str | None:
     """Tell what an answer holds: ``999``, ``277``, ``837`` (a claim sent back), ``TA1``, or None for anything else.
 
     The first transaction set decides; ``TA1`` only if there is none.
@@ -67,21 +74,40 @@ def kind_of(data: bytes) -> str | None:
     return kind if kind in _KNOWN_SETS else None
 
 
-def read_sets(data: bytes) -> AnswerSets:
-    """Take apart an answer's interchanges; empty and incomplete for what is no X12."""
-    answer = AnswerSets(complete=True, sets=[], ta1s=[])
-    closed = [_collect(part, marks, answer) for part, marks in _interchanges(_text(data))]
-    return answer if closed and all(closed) else AnswerSets(False, answer.sets, answer.ta1s)
+def read_sets(data: bytes | str) -> AnswerSets:
+    """Take apart an answer's interchanges; empty and incomplete for what is no X12. Bytes are read as UTF-8."""
+    text = _text(data)
+    sets: list[AnswerSet] = []
+    ta1s: list[list[str]] = []
+    start = 0 if text.startswith("ISA") else -1
+    complete = start == 0
+    while start >= 0:
+        marks = _read_marks(text[start : start + _LONGEST_ISA])
+        if marks is None:
+            complete = False  # what begins like an ISA and is none
+            break
+        if start == 0 and (only := _only_set(text, marks)):
+            return AnswerSets(True, [only], ta1s)
+        end = _next_isa(text, start, marks.segment)
+        if not _collect(text[start:end] if end >= 0 else text[start:], marks, sets, ta1s):
+            complete = False
+        start = end
+    return AnswerSets(complete, sets, ta1s)
 
 
 def at(segment: list[str], position: int) -> str:
     """Return the element at `position`, 1 being the first after the tag; "" where the segment is shorter."""
-    return segment[position].strip() if position < len(segment) else ""
+    return segment[position].strip() if len(segment) > position else ""
 
 
 def number(text: str) -> int | None:
     """Read a count or a position; None for anything but a few plain digits."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+    return _small_number(text) if len(text) < 10 else None
+
+
+@lru_cache(maxsize=1024)
+def _small_number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _segment(text: str, start: str) -> int:
@@ -92,21 +118,8 @@ def _segment(text: str, start: str) -> int:
     return found
 
 
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "replace").lstrip(_PADDING)
-
-
-def _interchanges(text: str) -> Iterator[tuple[str, _Marks | None]]:
-    """Yield each interchange with its delimiters; None where something begins like an ISA and is none."""
-    start = 0 if text.startswith("ISA") else -1
-    while start >= 0:
-        marks = _read_marks(text[start : start + _LONGEST_ISA])
-        if marks is None:
-            yield text[start:], None
-            return
-        end = _next_isa(text, start, marks.segment)
-        yield text[start:end] if end >= 0 else text[start:], marks
-        start = end
+def _text(data: bytes | str) -> str:
+    return (data if isinstance(data, str) else data.decode("utf-8", "replace")).lstrip(_PADDING)
 
 
 def _next_isa(text: str, start: int, terminator: str) -> int:
@@ -125,52 +138,79 @@ def _next_isa(text: str, start: int, terminator: str) -> int:
 def _read_marks(isa: str) -> _Marks | None:
     """Read the delimiters by counting separators, so that an ISA without its padding is read as well."""
     element = isa[3:4]
+    if isa[_ISA_END : _ISA_END + 1] == element and isa.count(element, 0, _ISA_END + 1) == _ISA_SEPARATORS:
+        return _legal_marks(element, isa[_ISA_END + 1 : _ISA_END + 2], isa[_ISA_END + 2 : _ISA_END + 3])
     parts = isa.split(element, _ISA_SEPARATORS) if element else []
     if len(parts) <= _ISA_SEPARATORS:
         return None
-    component, segment = parts[-1][:1], parts[-1][1:2]
+    return _legal_marks(element, parts[-1][:1], parts[-1][1:2])
+
+
+@lru_cache(maxsize=64)
+def _legal_marks(element: str, component: str, segment: str) -> _Marks | None:
     if len({element, component, segment, ""}) < 4 or (element + component + segment).isalnum():
         return None
-    return _Marks(element, component, segment)
+    usual = [f"{segment}ST{element}", f"{segment}SE{element}", f"{segment}IEA"]
+    unusual = [f"{segment}ISA", f"{segment}TA1", f"{segment} "]
+    controls = re.compile("|".join(map(re.escape, usual + unusual)))
+    return _Marks(element, component, segment, controls.findall, usual)
 
 
-def _collect(text: str, marks: _Marks | None, answer: AnswerSets) -> bool:
-    """Add the sets and TA1s of one interchange to the answer; True if interchange and sets are closed."""
-    if marks is None:
-        return False
+def _collect(text: str, marks: _Marks, sets: list[AnswerSet], ta1s: list[list[str]]) -> bool:
+    """Add the sets and TA1s of one interchange; True if interchange and sets are closed."""
     element, component = marks.element, marks.component
-    control = {"ST" + element: "ST", "SE" + element: "SE", "IEA": "IEA", "TA1": "TA1"}
+    tag_of = {"ST" + element: "ST", "SE" + element: "SE", "IEA": "IEA", "TA1": "TA1"}.get
     closed = False
     open_sets = 0
     segments: list[str] = []
     for piece in _terminated(text, marks):
-        tag = control.get(piece[:3])
+        tag = tag_of(piece[:3])
         if tag is None:
             segments.append(piece)
         elif tag == "ST":
             open_sets += 1
             segments = []
-            answer.sets.append(AnswerSet(at(piece.split(element, 2), 1), element, component, segments))
+            sets.append(AnswerSet(at(piece.split(element, 2), 1), element, component, segments))
         elif tag == "SE":
             open_sets -= 1
             segments = []
         elif tag == "IEA":
             closed = True
         else:
-            answer.ta1s.append(piece.split(element))
+            ta1s.append(piece.split(element))
     return closed and open_sets == 0
+
+
+def _only_set(text: str, marks: _Marks) -> AnswerSet | None:
+    """Read what most answers are: one interchange around one set, closed, unpadded, no TA1; None for any other."""
+    if marks.controls(text) != marks.usual_controls or _has_break(text):
+        return None
+    terminator = marks.segment
+    start, end, trailer = [text.find(control) for control in marks.usual_controls]
+    if text.find(terminator, trailer + 1) < 0:
+        return None
+    head, *segments = text[start + 1 : end].split(terminator)
+    return AnswerSet(at(head.split(marks.element, 2), 1), marks.element, marks.component, segments)
 
 
 def _terminated(text: str, marks: _Marks) -> list[str]:
     """Return the segments that have their terminator; what follows the last one may be half a segment."""
-    pieces = text.split(marks.segment)
+    terminator = marks.segment
+    pieces = text.split(terminator)
     rest = pieces.pop().strip(_PADDING)
-    if any(map(text.__contains__, _BREAKS)) or marks.segment + " " in text:
+    if _has_break(text) or terminator + " " in text:
         pieces = [segment for piece in pieces if (segment := piece.strip(_PADDING))]
     # Where a line end is the terminator, the last one is easily trimmed; ISA13 then proves the IEA whole.
-    if rest.startswith("IEA") and marks.segment in _BREAKS and _same_control_number(pieces[0], rest, marks.element):
+    if terminator in _BREAKS and rest.startswith("IEA") and _same_control_number(pieces[0], rest, marks.element):
         pieces.append(rest)
     return pieces
+
+
+def _has_break(text: str) -> bool:
+    for each in _BREAKS:  # noqa: SIM110 - a generator costs more than all its eight searches
+        if each in text:
+            return True
+    return False
 
 
 def _same_control_number(isa: str, iea: str, element: str) -> bool:

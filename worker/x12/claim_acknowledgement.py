@@ -17,15 +17,18 @@ any level below a provider counts as a patient's.
 X12 005010X214. Nothing here raises, whatever the bytes.
 """
 
+from functools import lru_cache
+
 import msgspec
 
 from worker.x12.acknowledgements import at, number, read_sets
 
 _SILENT = frozenset({"NM1", "DTP", "AMT", "BHT"})
-_ABOVE_CLAIMS = ("20", "21", "19")
+_DEPTHS = {"20": 0, "21": 1, "19": 2}  # any other level is a patient's
 UNREADABLE = -1
 _ACCEPTED_QUANTITIES = frozenset({"90", "QA"})
 _REJECTED_QUANTITIES = frozenset({"AA", "QC"})
+_LONGEST_CODE = 20  # of the STC01 that are kept for the next answer
 
 
 class Composite(msgspec.Struct, frozen=True, gc=False):
@@ -42,7 +45,7 @@ class Status(msgspec.Struct, frozen=True, gc=False):
     code: Composite
     action: str
     amount: str
-    text: str
+    text: str = ""
     further: tuple[Composite, ...] = ()
 
     def __repr__(self) -> str:
@@ -86,7 +89,7 @@ class ClaimAcknowledgement(msgspec.Struct, frozen=True, gc=False):
     claims: tuple[AcknowledgedClaim, ...]
 
 
-def read_277ca(data: bytes) -> ClaimAcknowledgement:
+def read_277ca(data: bytes | str) -> ClaimAcknowledgement:
     """Read every 277 of an answer; without levels and claims if there is none."""
     answer = read_sets(data)
     tree = _Tree()
@@ -97,20 +100,23 @@ def read_277ca(data: bytes) -> ClaimAcknowledgement:
             tree.read(each.segments, each.element, each.component)
     return ClaimAcknowledgement(
         answer.complete and found,
-        tuple([level.frozen() for level in tree.levels]),
-        tuple([claim.frozen() for claim in tree.claims]),
+        tuple(map(_OpenLevel.frozen, tree.levels)),
+        tuple(map(_OpenClaim.frozen, tree.claims)),
     )
 
 
-class _OpenLevel(msgspec.Struct):
+class _OpenLevel(msgspec.Struct, gc=False):
     kind: str
+    depth: int
+    place: int
     statuses: list[Status] = []
     accepted: int | None = None
     rejected: int | None = None
     claims: int = 0
 
-    def count(self, qualifier: str, quantity: int | None) -> None:
+    def count(self, qty: list[str]) -> None:
         """Add a QTY; a total that is no number stays unreadable."""
+        qualifier, quantity = at(qty, 1), number(at(qty, 2))
         if qualifier in _ACCEPTED_QUANTITIES:
             self.accepted = _total(self.accepted, quantity)
         elif qualifier in _REJECTED_QUANTITIES:
@@ -120,7 +126,7 @@ class _OpenLevel(msgspec.Struct):
         return Level(self.kind, tuple(self.statuses), self.accepted, self.rejected, self.claims)
 
 
-class _OpenClaim(msgspec.Struct):
+class _OpenClaim(msgspec.Struct, gc=False):
     number: str
     above: tuple[int, ...]
     statuses: list[Status] = []
@@ -128,27 +134,26 @@ class _OpenClaim(msgspec.Struct):
     references: dict[str, str] = {}
 
     def frozen(self) -> AcknowledgedClaim:
+        number_of = self.references.get
+        statuses, line_statuses = tuple(self.statuses), tuple(self.line_statuses)
         return AcknowledgedClaim(
-            self.number,
-            tuple(self.statuses),
-            tuple(self.line_statuses),
-            self.references.get("1K", ""),
-            self.references.get("D9", ""),
-            self.above,
+            self.number, statuses, line_statuses, number_of("1K", ""), number_of("D9", ""), self.above
         )
 
 
 class _Tree:
     """Follows the segments of a 277 through its levels: only HL starts a level, only TRN*2 a claim."""
 
+    __slots__ = ("_path", "claims", "levels")
+
     def __init__(self) -> None:
         self.levels: list[_OpenLevel] = []
         self.claims: list[_OpenClaim] = []
-        self._path: dict[str, int] = {}
+        self._path: list[_OpenLevel] = []
 
     def read(self, segments: list[str], element: str, component: str) -> None:
         """Read one transaction set."""
-        self._path = {}
+        self._path = []
         level: _OpenLevel | None = None
         claim: _OpenClaim | None = None
         in_line = False
@@ -157,45 +162,46 @@ class _Tree:
             tag = segment[:3]
             if tag in _SILENT:
                 continue
-            if tag == "STC":
-                status = _read_status(segment.split(element), component)
-                if level is not None:
-                    level.statuses.append(status)
-                    continue
-                claim = claim or self._open_claim("")
-                (claim.line_statuses if in_line else claim.statuses).append(status)
-            elif tag == hl:
-                level, claim, in_line = self._open_level(at(segment.split(element), 3)), None, False
+            if tag == hl:
+                level, claim, in_line = self._open_level(at(segment.split(element, 4), 3)), None, False
             elif level is not None:
-                if tag == "QTY":
-                    elements = segment.split(element)
-                    level.count(at(elements, 1), number(at(elements, 2)))
+                if tag == "STC":
+                    level.statuses.append(_read_status(segment.split(element), component))
+                elif tag == "QTY":
+                    level.count(segment.split(element, 3))
+            elif tag == "STC":
+                claim = claim or self._open_claim("")
+                status = _read_status(segment.split(element), component)
+                (claim.line_statuses if in_line else claim.statuses).append(status)
             elif tag == "TRN":
-                elements = segment.split(element)
+                elements = segment.split(element, 3)
                 if at(elements, 1) == "2":
                     claim, in_line = self._open_claim(at(elements, 2)), False
             elif tag == "SVC":
                 in_line = True
             elif tag == "REF" and claim is not None and not in_line:
-                elements = segment.split(element)
+                elements = segment.split(element, 3)
                 claim.references.setdefault(at(elements, 1), at(elements, 2))
 
     def _open_level(self, kind: str) -> _OpenLevel | None:
-        """Open a level above the claims; None for a patient's."""
-        if kind not in _ABOVE_CLAIMS:
+        """Open a level above the claims, which ends those that are not above it; None for a patient's."""
+        depth = _DEPTHS.get(kind)
+        if depth is None:
             return None
-        for below in _ABOVE_CLAIMS[_ABOVE_CLAIMS.index(kind) :]:
-            self._path.pop(below, None)
-        self._path[kind] = len(self.levels)
-        self.levels.append(_OpenLevel(kind))
-        return self.levels[-1]
+        path = self._path
+        while path and path[-1].depth >= depth:
+            path.pop()
+        level = _OpenLevel(kind, depth, len(self.levels))
+        path.append(level)
+        self.levels.append(level)
+        return level
 
     def _open_claim(self, claim_number: str) -> _OpenClaim:
-        above = tuple(self._path.values())
-        for place in above:
-            self.levels[place].claims += 1
-        self.claims.append(_OpenClaim(claim_number, above))
-        return self.claims[-1]
+        for level in self._path:
+            level.claims += 1
+        claim = _OpenClaim(claim_number, tuple([level.place for level in self._path]))
+        self.claims.append(claim)
+        return claim
 
 
 def _total(so_far: int | None, quantity: int | None) -> int:
@@ -203,9 +209,22 @@ def _total(so_far: int | None, quantity: int | None) -> int:
 
 
 def _read_status(elements: list[str], component: str) -> Status:
+    if len(elements) < 5:
+        elements = [*elements, "", "", "", ""]
+    code, action, amount = elements[1], elements[3], elements[4]
+    # A few dozen codes are all that most payers ever say; what is longer than those is not kept.
+    read = _read_code if len(code) + len(action) < _LONGEST_CODE else _read_code.__wrapped__
+    composite, action = read(code, action, component)
+    if len(elements) < 11:
+        return Status(composite, action, amount.strip())
     further = tuple([_read_composite(each, component) for each in elements[10:12] if each])
-    code = _read_composite(at(elements, 1), component)
-    return Status(code, at(elements, 3).upper(), at(elements, 4), at(elements, 12), further)
+    return Status(composite, action, amount.strip(), at(elements, 12), further)
+
+
+@lru_cache(maxsize=1024)
+def _read_code(code: str, action: str, component: str) -> tuple[Composite, str]:
+    """Read STC01 and STC03, which come together."""
+    return _read_composite(code.strip(), component), action.strip().upper()
 
 
 def _read_composite(text: str, component: str) -> Composite:
