@@ -7,6 +7,7 @@
      ├── StateError             the ledger or a sink cannot be used                      exit 3
      │    └── StorageFull       … for now: no room; pause, keep what was received, try again
      ├── CredentialsRefused     the token endpoint or the API refuses who we are         exit 4
+     ├── Unfinished            a bounded run ended before its work was                   exit 1
      ├── SourceUnavailable      the input cannot be reached for now; pause and try again
      ├── TokenUnavailable       no token for now; nothing was sent
      └── AttemptFailed          one POST ended without an answer
@@ -45,6 +46,10 @@ class CredentialsRefused(WorkerError):
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
+
+
+class Unfinished(WorkerError):
+    """A run that was to end in a given time ended with claims pending; nothing of them is lost."""
 
 
 class SourceUnavailable(WorkerError):

@@ -18,6 +18,7 @@ from worker.ports import Emission, Ledger, Position, Sink
 
 EMIT_AT_ONCE = 512
 AT_HAND = 4096
+AT_HAND_BYTES = 32 << 20
 GATHER_S = 0.01
 
 
@@ -33,6 +34,7 @@ class Outbox:
         self._more = Bell()
         self._newest = 0
         self._at_hand: dict[int, Emission] = {}
+        self._at_hand_bytes = 0
 
     async def open(self) -> None:
         """Open the sink where the ledger says it stands."""
@@ -43,8 +45,9 @@ class Outbox:
     def announce(self, emission: Emission) -> None:
         """Tell that the ledger holds this result."""
         self._newest = max(self._newest, emission.seq)
-        if len(self._at_hand) < AT_HAND:
+        if len(self._at_hand) < AT_HAND and self._at_hand_bytes < AT_HAND_BYTES:
             self._at_hand[emission.seq] = emission
+            self._at_hand_bytes += len(emission.body)
         self._more.ring()
 
     async def run(self) -> None:
@@ -72,6 +75,7 @@ class Outbox:
             if emission is None:
                 break
             emissions.append(emission)
+            self._at_hand_bytes -= len(emission.body)
         return emissions
 
     async def _emit(self, emissions: Sequence[Emission]) -> None:
@@ -80,6 +84,6 @@ class Outbox:
         position = Position(emissions[-1].seq, cursor)
         await once_there_is_room(self._gate, lambda: self._ledger.advance(name, position), what="ledger")
         self.reached = position.seq
-        if self._at_hand:
-            self._at_hand = {seq: one for seq, one in self._at_hand.items() if seq > self.reached}
+        for seq in [seq for seq in self._at_hand if seq <= self.reached]:
+            self._at_hand_bytes -= len(self._at_hand.pop(seq).body)
         self.moved.ring()

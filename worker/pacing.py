@@ -4,6 +4,7 @@ import time
 
 import structlog
 
+from worker.errors import StorageFull
 from worker.flow.adaptive import AdaptiveLimiter, LimitChange
 from worker.flow.budget import RetryBudget
 from worker.flow.gate import Gate, GateChange, GateState
@@ -58,8 +59,12 @@ async def _limiter(settings: Settings, ledger: Ledger, tally: Tally) -> Limiter:
 
 async def remember_limit(ledger: Ledger, limiter: Limiter) -> None:
     """Note the last good limit for the next run."""
-    if limiter.last_good is not None:
+    if limiter.last_good is None:
+        return
+    try:
         await ledger.note(LIMIT_NOTE, str(limiter.last_good))
+    except StorageFull:
+        log.warning("limiter.forgotten", limit=limiter.last_good)
 
 
 # What an operator does about each reason; the line is read at 3 a.m.
@@ -68,7 +73,7 @@ _ADVICE = {
     "credentials": "check auth.client_id, the secret and the environment; a new secret file is read by itself",
     "request_fault": "check api.query, api.precheck_path and api.headers against the vendor's documents",
     "storage": "make room on the disk; work goes on by itself",
-    "operator": "precheck-worker resume",
+    "operator": "whoever paused it resumes it",
 }
 
 

@@ -17,6 +17,7 @@ import msgspec
 import structlog
 from anyio.abc import TaskGroup
 
+from worker.crashpoint import crashpoint
 from worker.effort import Effort
 from worker.errors import Ambiguous, AttemptFailed, CredentialsRefused, StateError, TokenUnavailable
 from worker.flow.gate import GateState
@@ -121,6 +122,7 @@ class Submitter:
         signal, request_fault = Signal.IGNORE, False
         try:
             await self._note_dispatch(effort, began)
+            crashpoint("after_inflight")
             posted = self._steady()
             try:
                 verdict = await self._api.attempt(effort.claim)
@@ -130,13 +132,14 @@ class Submitter:
                 charged = failure.charged
             except TokenUnavailable as unavailable:
                 self._pace.watch.token_unavailable(str(unavailable))
-                self._turns.defer(effort, 0.0)
+                await self._take_back(effort)
                 return None, 0.0
             except CredentialsRefused as refused:
                 self._pace.watch.credentials_refused(str(refused))
-                self._turns.defer(effort, 0.0)
+                await self._take_back(effort)
                 return None, 0.0
             else:
+                crashpoint("after_response")
                 signal = Signal.LOST if verdict.overload else Signal.OK
                 request_fault = verdict.request_fault
                 charged = True
@@ -156,6 +159,14 @@ class Submitter:
             effort.first_sent_at = self._clock()
         number = effort.attempts + 1
         await once_there_is_room(self._pace.gate, lambda: self._ledger.dispatch(effort.claim, number), what="ledger")
+
+    async def _take_back(self, effort: Effort) -> None:
+        """Put a claim that was not sent back into its queue, and unsay in the ledger that it is in flight."""
+        if not effort.attempts:
+            effort.first_sent_at = None
+        spent = effort.spent(self._clock())
+        await once_there_is_room(self._pace.gate, lambda: self._ledger.defer(effort.claim, spent), what="ledger")
+        self._turns.defer(effort, 0.0)
 
     def _count(self, effort: Effort, verdict: Verdict, *, charged: bool) -> None:
         effort.attempts += charged

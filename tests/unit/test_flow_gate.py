@@ -40,7 +40,7 @@ async def test_everybody_who_waits_goes_on_when_the_gate_opens() -> None:
         passed.append(name)
 
     async def watch() -> None:
-        await gate.wait_open()
+        await gate.wait_not_shut()
         passed.append("watcher")
 
     async with anyio.create_task_group() as tasks:

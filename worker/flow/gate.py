@@ -72,6 +72,7 @@ class Gate:
         on_change: Callable[[GateChange], None] | None = None,
     ) -> None:
         self.is_open = True
+        self.full_places = 0  # how many wait for room (`worker.flow.room`); "storage" holds while there is one
         self._clock = clock
         self._on_change = on_change
         self._reasons: dict[ShutReason, str] = {}
@@ -155,9 +156,9 @@ class Gate:
             with anyio.move_on_after(wait_s):
                 await self._changed.wait()
 
-    async def wait_open(self) -> None:
-        """Wait until the gate is fully open; for those who only want to know, like the intake."""
-        while not self.is_open:
+    async def wait_not_shut(self) -> None:
+        """Wait until attempts may be made, if only a few; for those who bring what the trials need, like the intake."""
+        while self.state is GateState.SHUT:
             await self._changed.wait()
 
     async def wait_change(self) -> None:

@@ -27,15 +27,23 @@ async def once_there_is_room(gate: Gate, operation: Callable[[], Awaitable[T]], 
         return await operation()
     except StorageFull:
         log.error("storage.filled", place=what)  # noqa: TRY400 - the place is named, and nothing of ours is broken
+    gate.full_places += 1
     gate.shut("storage", f"{what} is full")
     try:
-        while True:
-            await anyio.sleep(RETRY_S)
-            try:
-                result = await operation()
-            except StorageFull:
-                continue
-            log.info("storage.freed", place=what)
-            return result
+        result = await _again_until_done(operation)
     finally:
+        gate.full_places -= 1
+    log.info("storage.freed", place=what)
+    # Several may wait at once, for one place or for two: the last of them to succeed opens the gate.
+    if not gate.full_places:
         gate.open("storage")
+    return result
+
+
+async def _again_until_done(operation: Callable[[], Awaitable[T]]) -> T:
+    while True:
+        await anyio.sleep(RETRY_S)
+        try:
+            return await operation()
+        except StorageFull:
+            continue

@@ -97,6 +97,11 @@ class PrecheckClient:
         )
         return judge(answer, claim.facts, self._rules)
 
+    @property
+    def tokens_had(self) -> int:
+        """Count the tokens fetched so far."""
+        return self._tokens.tokens_had
+
     async def authorize(self) -> None:
         """Make sure that there is a token; see `worker.ports.Api`."""
         await self._tokens.get()

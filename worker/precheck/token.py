@@ -107,6 +107,11 @@ class TokenProvider:
         self._wake = anyio.Event()
         self._changed = anyio.Event()
 
+    @property
+    def tokens_had(self) -> int:
+        """Count the tokens fetched so far."""
+        return self._generation
+
     async def get(self) -> Token:
         """Give the current token, waiting for one if there is none.
 
