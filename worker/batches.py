@@ -10,13 +10,20 @@ from collections.abc import Iterator
 
 from worker.claim import Batch, Claim, Delivery
 from worker.flow.bell import Bell
-from worker.ports import OpenedBatch
+from worker.ports import Earlier, OpenedBatch
 
 
 class OpenBatch:
-    """One open batch. `fresh` holds claims that are split, pending and not yet dispatched."""
+    """One open batch. `fresh` holds claims that are split, pending and not yet dispatched.
 
-    __slots__ = ("answered", "batch", "counts", "delivery", "fresh", "last_seq", "opened", "total", "wants_more")
+    `earlier` is set where its claims are sent although they have a result. `partial` says that claims outside this
+    run have none: once this run has answered its own, the batch leaves the board and is not settled.
+    """
+
+    __slots__ = (
+        "answered", "batch", "counts", "delivery", "earlier", "fresh", "last_seq", "opened", "partial", "total",
+        "wants_more",
+    )  # fmt: skip
 
     def __init__(self, opened: OpenedBatch, delivery: Delivery) -> None:
         self.opened = opened
@@ -27,6 +34,8 @@ class OpenBatch:
         self.last_seq = opened.last_seq
         self.counts: Counter[str] = Counter()
         self.fresh: deque[Claim] = deque()
+        self.earlier: Earlier | None = None
+        self.partial = False
         self.wants_more = Bell()
 
     @property
@@ -65,6 +74,10 @@ class Board:
     def __iter__(self) -> Iterator[OpenBatch]:
         """Walk the open batches, oldest first."""
         return iter(self._open.values())
+
+    def find(self, number: int) -> OpenBatch | None:
+        """Return the open batch with this ledger number, if it is open."""
+        return self._open.get(number)
 
     def open(self, batch: OpenBatch) -> None:
         """Add a batch; one that is already finished (found again after a crash) goes straight to settling."""

@@ -15,18 +15,21 @@ knows how far it is.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import anyio
 import msgspec
 import structlog
 
 from worker.batches import Board
+from worker.feeding import Feeder
 from worker.flow.pace import Pace
 from worker.flow.probes import run_probes
 from worker.intake import Intake
 from worker.outbox import Outbox
-from worker.ports import Api, Emission, Ledger, Sink, Source
+from worker.ports import Api, Emission, Ledger, Replayable, Sink, Source
 from worker.recorder import Recorder
+from worker.replay import Replay
 from worker.screening import make_screen
 from worker.settings import Settings
 from worker.settings.environment import claims_per_run
@@ -49,6 +52,29 @@ class Neighbours(msgspec.Struct, frozen=True):
     api: Api
 
 
+class Feed(Protocol):
+    """What brings claims into the flow: `Intake` from the source, `Replay` from the ledger."""
+
+    @property
+    def available(self) -> bool:
+        """Whether the place that claims come from can be reached."""
+        ...
+
+    @property
+    def known_claims(self) -> int:
+        """How many claims this run has to answer, as far as it knows."""
+        ...
+
+    @property
+    def revisited(self) -> Sequence[int]:
+        """The numbers of batches that were settled before and had claims sent again."""
+        ...
+
+    async def run(self, *, once: bool = False) -> None:
+        """Bring claims until cancelled; with `once`, until there is nothing more and all batches are settled."""
+        ...
+
+
 class Pipeline:
     """One run of the flow. `run` returns when the source is empty (`once`) or a drain has ended."""
 
@@ -60,6 +86,7 @@ class Pipeline:
         tally: Tally,
         *,
         force: bool = False,
+        replay: Replayable | None = None,
         on_settled: OnSettled | None = None,
         steady: Callable[[], float] = anyio.current_time,
     ) -> None:
@@ -68,11 +95,14 @@ class Pipeline:
         self.gate = pace.gate
         self._tally = tally
         self._drain_s = settings.telemetry.drain_s
+        self.starting = anyio.CancelScope()  # what may be waited for before `run`, and not once we drain
         self._taking = anyio.CancelScope()
         self._attempting = anyio.CancelScope()
+        self.timed_out = False  # whether a bounded run was ended before its work was
         self.board = Board()
         self.outboxes = [Outbox(sink, neighbours.ledger, pace.gate) for sink in neighbours.sinks]
         most = settings.flow.max_in_flight
+        most_open, most_fresh = max(512, 4 * most), max(20_000, 4 * most)
         self.turns = Turns(
             pace.budget,
             most_waiting=max(10_000, 4 * most),
@@ -82,21 +112,44 @@ class Pipeline:
         recorder = Recorder(
             neighbours.ledger, self.board, pace.gate, tally, settings.environment, announce=self._announce
         )
-        self.intake = Intake(
-            neighbours.source,
-            neighbours.ledger,
-            self.board,
-            self.turns,
-            recorder,
-            pace,
-            tally,
-            make_screen(settings.claims, settings.environment),
-            settings.input,
-            settings.environment,
-            most_open=max(512, 4 * most),
-            most_fresh=max(20_000, 4 * most),
-            force=force,
-        )
+        self.intake: Feed
+        if replay is not None:
+            self.intake = Replay(
+                replay,
+                neighbours.ledger,
+                self.board,
+                self.turns,
+                recorder,
+                pace,
+                safe_to_repeat=settings.api.safe_to_repeat,
+                most_open=most_open,
+                most_fresh=most_fresh,
+            )
+        else:
+            feeder = Feeder(
+                neighbours.ledger,
+                self.turns,
+                recorder,
+                pace.policy,
+                make_screen(settings.claims, settings.environment),
+                settings.input,
+                safe_to_repeat=settings.api.safe_to_repeat,
+                force=force,
+            )
+            self.intake = Intake(
+                neighbours.source,
+                neighbours.ledger,
+                self.board,
+                self.turns,
+                feeder,
+                pace.gate,
+                tally,
+                settings.input,
+                settings.environment,
+                most_open=most_open,
+                most_fresh=most_fresh,
+                force=force,
+            )
         self._submitter = Submitter(
             neighbours.api,
             neighbours.ledger,
@@ -111,6 +164,11 @@ class Pipeline:
         self._settler = Settler(
             neighbours.source, neighbours.ledger, self.board, self.outboxes, pace.gate, tally, on_settled
         )
+
+    @property
+    def unsent_results(self) -> int:
+        """Count the results that some sink has not taken yet."""
+        return max(0, self.board.newest - min(outbox.reached for outbox in self.outboxes))
 
     @property
     def known_claims(self) -> int:
@@ -145,6 +203,7 @@ class Pipeline:
 
     def drain(self) -> None:
         """Take nothing more, begin no attempt, and let `run` return once the rest has ended."""
+        self.starting.cancel()
         self._taking.cancel()
         self._submitter.stop()
         self._attempting.deadline = anyio.current_time() + self._drain_s

@@ -20,11 +20,9 @@ from worker.effort import Effort
 from worker.flow.gate import Gate
 from worker.flow.room import once_there_is_room
 from worker.ports import Emission, Ledger, Record
-from worker.result import Disposition, Reason, Result, Verdict, encode_result
+from worker.result import AttemptClass, Disposition, Reason, Result, Verdict, encode_result
 from worker.tally import Tally
 from worker.x12 import ClaimFacts
-
-log = structlog.get_logger()
 
 REMEMBERED_TRANSACTIONS = 65_536
 
@@ -33,6 +31,17 @@ REPLAYABLE = frozenset({Disposition.UNDELIVERED, Disposition.UNDETERMINED, Dispo
 # What is certain enough to be told again for an equal batch, instead of asking again.
 REUSABLE = frozenset(
     {Disposition.ACCEPTED, Disposition.ACCEPTED_WITH_ERRORS, Disposition.REJECTED, Disposition.INVALID}
+)
+
+# For a claim that was in flight when its process died, where a repeat would submit it twice.
+OUTCOME_UNKNOWN = Verdict(
+    disposition=Disposition.REVIEW,
+    reason=Reason(
+        "outcome_unknown",
+        "The worker ended while this claim was being sent: nobody knows whether it arrived, and a repeat is not safe.",
+        "worker",
+    ),
+    attempt_class=AttemptClass.AMBIGUOUS,
 )
 
 
@@ -58,6 +67,8 @@ class Recorder:
         self._announce = announce
         self._clock = clock
         self._transactions: OrderedDict[str, str] = OrderedDict()
+        # Bound once: looking up how to log costs as much as a fifth of the line that every claim gets.
+        self._log = structlog.get_logger().bind()
 
     async def answered(self, effort: Effort, verdict: Verdict, *, latency_s: float | None) -> None:
         """Store the result of a claim whose verdict has a disposition. Returns once it is durable."""
@@ -74,16 +85,21 @@ class Recorder:
             first_sent_at=effort.first_sent_at,
             latency_s=latency_s,
         )
-        await self._store(effort.batch, result, parked=claim if result.disposition in REPLAYABLE else None)
+        # A request fault speaks against query or settings: once those are mended the claim is worth another try.
+        replayable = result.disposition in REPLAYABLE or verdict.request_fault
+        await self._store(effort.batch, result, parked=claim if replayable else None)
 
-    async def refused(self, batch: OpenBatch, ordinal: int, facts: ClaimFacts, reason: Reason) -> None:
+    async def refused(
+        self, batch: OpenBatch, ordinal: int, facts: ClaimFacts, reason: Reason, generation: int = 1
+    ) -> None:
         """Store an `invalid` result: the claim was refused here and never sent."""
         verdict = Verdict(disposition=Disposition.INVALID, reason=reason)
-        await self._store(batch, self._result(batch.batch, ordinal, facts, verdict), parked=None)
+        await self._store(batch, self._result(batch.batch, ordinal, facts, verdict, generation=generation), parked=None)
 
     async def reused(self, batch: OpenBatch, known: Result) -> bool:
         """Tell an earlier result again for the equal claim of an equal batch; False if it is not certain enough."""
-        if known.disposition not in REUSABLE:
+        refused_as_request = known.reason is not None and known.reason.source == "http"
+        if known.disposition not in REUSABLE or refused_as_request:
             return False
         result = msgspec.structs.replace(
             known,
@@ -150,7 +166,7 @@ class Recorder:
             payer_claim_number=verdict.payer_claim_number,
             x12_999=verdict.x12_999,
             x12_277ca=verdict.x12_277ca,
-            received_at=_iso(batch.received_at),
+            received_at=_iso_again(batch.received_at),
             first_sent_at=None if first_sent_at is None else _iso(first_sent_at),
             completed_at=_iso(self._clock()),
             latency_ms=None if latency_s is None else round(latency_s * 1000),
@@ -173,7 +189,7 @@ class Recorder:
         self._board.answered(batch, seq, record.disposition)
         self._announce(Emission(seq, record.batch_number, record.result_id, record.body))
         self._tally.claim_completed(record.disposition, result.latency_ms)
-        log.info(
+        self._log.info(
             "claim.completed",
             claim_id=result.claim_id,
             generation=result.generation,
@@ -198,13 +214,14 @@ class Recorder:
         transaction_id = verdict.transaction_id
         if transaction_id is None:
             return verdict
-        known = self._transactions.setdefault(transaction_id, claim.claim_id)
+        claim_id = claim.claim_id
+        known = self._transactions.setdefault(transaction_id, claim_id)
         if len(self._transactions) > REMEMBERED_TRANSACTIONS:
             self._transactions.popitem(last=False)
-        if known == claim.claim_id:
+        if known == claim_id:
             return verdict
-        log.error(
-            "transaction.duplicated", claim_id=claim.claim_id, other_claim_id=known, transaction_id=transaction_id
+        self._log.error(
+            "transaction.duplicated", claim_id=claim_id, other_claim_id=known, transaction_id=transaction_id
         )
         reason = Reason(
             "transaction_duplicated",
@@ -217,6 +234,9 @@ class Recorder:
 def _iso(seconds: float) -> str:
     milliseconds = round(seconds * 1000)
     return f"{_iso_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+_iso_again = lru_cache(maxsize=64)(_iso)  # for what is the same for all claims of a batch
 
 
 @lru_cache(maxsize=64)

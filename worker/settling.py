@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import structlog
 
 from worker.batches import Board, OpenBatch
+from worker.crashpoint import crashpoint
 from worker.flow.bell import Bell
 from worker.flow.gate import Gate
 from worker.flow.room import once_there_is_room
@@ -59,20 +60,24 @@ class Settler:
         return self._board.finished_through(reached)
 
     async def _settle(self, batches: list[OpenBatch]) -> None:
-        fresh = [batch for batch in batches if not batch.opened.done]
+        fresh = [batch for batch in batches if not (batch.opened.done or batch.partial)]
         for batch in fresh:
             for outbox in self._outboxes:
                 await self._complete(outbox, batch)
         numbers = [batch.batch.number for batch in fresh]
         if numbers:
             await once_there_is_room(self._gate, lambda: self._ledger.finish(numbers), what="ledger")
+        crashpoint("after_mark")
         deliveries = [batch.delivery for batch in batches]
         await once_there_is_room(self._gate, lambda: self._source.settle(deliveries), what="input")
+        crashpoint("after_move")
         self._board.close(batches)
         for batch in batches:
             self._tally.batches_done += 1
             if self._on_settled is not None:
                 self._on_settled(batch)
+            if batch.partial:
+                continue
             log.info(
                 "batch.settled",
                 batch=batch.batch.name,

@@ -30,16 +30,13 @@ class Tally:
     `retries`                attempts that were not a claim's first
     `latency`                claims by time from first byte to answer: one number a bucket, the last is beyond all
     `in_flight`              POSTs under way now
-    `waiting`                claims that wait for gate, rate or a place in flight
     `backing_off`            claims that wait for their next attempt
     `queued`                 claims cut from their batch and not yet begun
     `unsent_results`         results in the ledger that some sink has not taken yet
     `batches_open`           batches being worked on now; `batches_done` and `batches_refused` count the past
     `gate`                   why submission is paused; "" while the gate is open
     `limit`                  how many POSTs may be under way now
-    `token_made_at`          when the token in use was made, on the monotonic clock; None before the first
-    `token_refreshes`        tokens had; `token_failures` counts requests for one that failed
-    `connections_dropped`    pooled connections found unfit for another claim
+    `token_refreshes`        tokens had
     `log_lines_lost`         log lines that could not be written; `log_values_withheld` counts what was left out of
                              lines because it is not on the allow-list
     ======================== ========================================================================
@@ -53,7 +50,6 @@ class Tally:
         "batches_open",
         "batches_refused",
         "claims",
-        "connections_dropped",
         "gate",
         "in_flight",
         "latency",
@@ -63,11 +59,8 @@ class Tally:
         "log_values_withheld",
         "queued",
         "retries",
-        "token_failures",
-        "token_made_at",
         "token_refreshes",
         "unsent_results",
-        "waiting",
     )
 
     def __init__(self) -> None:
@@ -78,7 +71,6 @@ class Tally:
         self.latency = [0] * (len(LATENCY_BOUNDS_S) + 1)
         self.latency_sum_s = 0.0
         self.in_flight = 0
-        self.waiting = 0
         self.backing_off = 0
         self.queued = 0
         self.unsent_results = 0
@@ -87,10 +79,7 @@ class Tally:
         self.batches_refused = 0
         self.gate = ""
         self.limit = 0.0
-        self.token_made_at: float | None = None
         self.token_refreshes = 0
-        self.token_failures = 0
-        self.connections_dropped = 0
         self.log_lines_lost = 0
         self.log_values_withheld = 0
 

@@ -3,6 +3,7 @@
 A write is one append and one fsync; the cursor it returns says how far the file reaches. On `open` the file is
 read from the ledger's cursor to its end, because results may have reached it whose position never reached the
 ledger; those are not written again. Without a cursor (a new sink, or a lost ledger) it is read as a whole.
+The cursor stays behind until the ledger has given all of those again: a crash before that must find them once more.
 
 ========================================== =================================================================
 At start the file is …                     then
@@ -27,6 +28,7 @@ import structlog
 from anyio import CapacityLimiter, to_thread
 
 from worker.claim import Batch
+from worker.crashpoint import crashpoint
 from worker.errors import SettingsError, StateError
 from worker.ports import Emission
 from worker.sinks import files
@@ -43,6 +45,7 @@ class JsonlSink:
         self._path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() leaves ".." in a name that must be stable
         self._fd = -1
         self._end = 0
+        self._opened_at = Mark(0, 0, 0)
         self._last_seq = 0
         self._already: set[str] = set()
         self._torn = False  # bytes of a write that failed may stand after `_end`
@@ -86,6 +89,7 @@ class JsonlSink:
         try:
             files.hold(fd, self._path)
             self._already, self._end = self._learn(fd, mark)
+            self._opened_at = mark or mark_at(fd, 0)
         except OSError as error:
             os.close(fd)
             raise files.translate(error, f"sink: cannot read {self._path}") from None
@@ -126,7 +130,9 @@ class JsonlSink:
         found = scan(fd, start)
         torn = os.fstat(fd).st_size - found.sound_end
         if torn:
+            crashpoint("recovery_tail_found")
             os.ftruncate(fd, found.sound_end)
+            crashpoint("recovery_tail_cut")
             os.fsync(fd)
             structlog.get_logger().warning("sink.tail_repaired", sink=self.name, torn_bytes=torn)
         return found.result_ids | already, found.sound_end
@@ -159,7 +165,8 @@ class JsonlSink:
             self._require_as_left()
             if fresh:
                 self._append(b"\n".join([emission.body for emission in fresh]) + b"\n")
-            cursor = mark_at(self._fd, self._end).cursor()
+            self._note(emissions)
+            return self._reach().cursor()
         except OSError as error:
             failure = files.translate(error, f"sink: cannot write {self._path}")
             self._broken = None if error.errno in files.NO_ROOM else failure
@@ -167,10 +174,15 @@ class JsonlSink:
         except StateError as failure:
             self._broken = failure
             raise
+
+    def _note(self, emissions: Sequence[Emission]) -> None:
         if emissions:
             self._last_seq = max(self._last_seq, emissions[-1].seq)
             self._already.difference_update([emission.result_id for emission in emissions])
-        return cursor
+
+    def _reach(self) -> Mark:
+        """Make the mark from which the next start must read."""
+        return self._opened_at if self._already else mark_at(self._fd, self._end)
 
     def _is_new(self, emission: Emission) -> bool:
         # Emissions come in order: what is not above the last one was written in this life, and needs no set.
@@ -179,8 +191,11 @@ class JsonlSink:
     def _append(self, data: bytes) -> None:
         self._torn = True
         try:
+            crashpoint("sink_torn", lambda: files.write_all(self._fd, _half_of_the_last(data)))
             files.write_all(self._fd, data)
+            crashpoint("sink_after_write")
             os.fsync(self._fd)
+            crashpoint("sink_after_fsync")
         except OSError as error:
             if error.errno in files.NO_ROOM:
                 with contextlib.suppress(OSError):
@@ -206,3 +221,8 @@ class JsonlSink:
             raise StateError(f"sink: {self._path} was replaced while it was open")
         if here.st_size != self._end:
             raise StateError(f"sink: {self._path} was changed by somebody else while it was open")
+
+
+def _half_of_the_last(lines: bytes) -> bytes:
+    """Cut in the middle of the last record: what a crash within a write leaves."""
+    return lines[: (lines.rfind(b"\n", 0, -1) + len(lines)) // 2]

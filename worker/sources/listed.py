@@ -31,7 +31,8 @@ _NO_SIGHT: Sight = (0, 0, 0)
 class ListedFiles:
     """Gives each of the named files, and each file directly in the named folders, once (`worker.ports.Source`).
 
-    `refused` lists name, code and text of the batches that were refused.
+    `refused` lists name, code and text of the batches that were refused, `released` the names of those given back
+    unfinished; `not_taken` walks the files that nobody came to take.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class ListedFiles:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.refused: list[tuple[str, str, str]] = []
+        self.released: list[str] = []
         self._paths = tuple(paths)
         self._largest_bytes = (settings or InputSettings()).max_batch_bytes
         self._survey = survey
@@ -75,7 +77,12 @@ class ListedFiles:
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
         """Leave the files where they are; whoever names them again gets them with the same `ref`."""
+        self.released += [delivery.name for delivery in deliveries]
         await checkpoint()
+
+    def not_taken(self) -> Iterator[str]:
+        """Name the files that were not asked for before the end; blocking."""
+        return (displayed(path.name) for path in self._files)
 
     async def left_over(self) -> Sequence[str]:
         """Nothing is ever left: what is not ready is refused."""

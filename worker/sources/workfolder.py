@@ -22,6 +22,7 @@ from contextlib import suppress
 import msgspec
 import structlog
 
+from worker.crashpoint import crashpoint
 from worker.errors import SettingsError
 from worker.sources.moves import make_folder, open_folder
 from worker.sources.names import entry_for, original_of
@@ -169,6 +170,8 @@ class WorkFolder:
         entries = [entry for entry in names_in(folder) if entry != _OWNER]
         for entry in entries:
             os.rename(entry, entry, src_dir_fd=folder, dst_dir_fd=self.fd)
+            crashpoint("recovery_work_moved")
+        crashpoint("recovery_work_emptied")
         os.unlink(_OWNER, dir_fd=folder)
         os.rmdir(name, dir_fd=self._root)
         return len(entries)
