@@ -1,0 +1,140 @@
+"""The worker and the simulator as processes, as a user starts them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+WORKER = (sys.executable, "-m", "worker")
+SIMULATOR = (*WORKER, "simulate", "--port", "0")
+DEADLINE_S = 60.0
+
+
+class Simulator:
+    """`precheck-worker simulate` on a free port, or another program that tells its address as that does."""
+
+    def __init__(self, *options: str, program: Sequence[str] = SIMULATOR) -> None:
+        command = [*program, *options]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.origin = self._process.stdout.readline().removeprefix("simulator: ").strip()
+
+    def get(self, what: str) -> Any:
+        with urllib.request.urlopen(f"{self.origin}/_simulator/{what}", timeout=10) as answer:
+            data = answer.read()
+        return [json.loads(line) for line in data.splitlines()] if what == "answers" else json.loads(data)
+
+    def set_faults(self, **faults: object) -> None:
+        body = json.dumps(faults).encode()
+        urllib.request.urlopen(f"{self.origin}/_simulator/faults", data=body, timeout=10).close()
+
+    def close(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        self._process.communicate(timeout=10)
+
+
+class Site:
+    """One worker's folders and settings under `root`; every run of it sees the same."""
+
+    def __init__(self, root: Path, origin: str) -> None:
+        self.root = root
+        self.inbox = root / "spool/in"
+        self.inbox.mkdir(parents=True)
+        self.results = root / "spool/out/results.jsonl"
+        self.ledger = root / "spool/state/ledger.db"
+        self.archive = root / "spool/archive"
+        self.quarantine = root / "spool/quarantine"
+        self.environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PRECHECK_")},
+            "PRECHECK_ENVIRONMENT": "simulator",
+            "PRECHECK_API__BASE_URL": origin,
+            "PRECHECK_RETRY__BASE_S": "0.05",
+            "PRECHECK_RETRY__MAX_S": "0.2",
+            "PRECHECK_TELEMETRY__HTTP": "",
+        }
+
+    def start(self, *arguments: str, **environ: str) -> "Run":
+        return Run(self, arguments, environ)
+
+    def run(self, *arguments: str, **environ: str) -> "Run":
+        return self.start(*arguments, **environ).wait()
+
+    def run_once(self, *, within_s: float = DEADLINE_S, **environ: str) -> "Run":
+        return self.start("run", "--once", **environ).wait(within_s=within_s)
+
+
+class Run:
+    """One process of the worker. Its output goes to files, for a pipe that nobody reads would stop it."""
+
+    def __init__(
+        self, site: Site, arguments: Sequence[str], environ: dict[str, str], *, program: Sequence[str] = WORKER
+    ) -> None:
+        self._out, self._err = TemporaryFile(), TemporaryFile()  # noqa: SIM115 - closed when the process has ended
+        self.process = subprocess.Popen(
+            [*program, *arguments],
+            cwd=site.root,
+            env={**site.environ, **environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=self._out,
+            stderr=self._err,
+        )
+        self.returncode = -1
+        self.stdout = self.stderr = b""
+        self.peak_bytes = 0
+
+    def has_logged(self, event: str) -> bool:
+        """Look into what a running worker has written so far."""
+        output = os.pread(self._out.fileno(), os.fstat(self._out.fileno()).st_size, 0)
+        return f'"event":"{event}"'.encode() in output
+
+    def stop(self, number: int) -> "Run":
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self, *, within_s: float = DEADLINE_S) -> "Run":
+        deadline = time.monotonic() + within_s
+        while self.process.poll() is None:
+            self._look_at_memory()
+            if time.monotonic() > deadline:
+                self.process.kill()
+                self.process.wait()
+                raise TimeoutError("the worker did not end in time")
+            time.sleep(0.02)
+        self.returncode = self.process.returncode
+        self.stdout, self.stderr = self._read(self._out), self._read(self._err)
+        return self
+
+    def _look_at_memory(self) -> None:
+        """Note the most memory it ever had resident; the kernel keeps count."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+        except OSError:
+            return
+        if found := re.search(r"VmHWM:\s+(\d+) kB", status):
+            self.peak_bytes = max(self.peak_bytes, int(found[1]) * 1024)
+
+    @staticmethod
+    def _read(file: IO[bytes]) -> bytes:
+        with file:
+            file.seek(0)
+            return file.read()
+
+
+def wait_until(condition: Callable[[], bool], *, within_s: float = DEADLINE_S) -> None:
+    """Look again and again; fail if it does not come true in time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "the awaited did not happen"
+        time.sleep(0.01)
+
+
+def log_lines(output: bytes) -> list[dict[str, Any]]:
+    """Parse a worker's log; a line that is no JSON object fails."""
+    return [json.loads(line) for line in output.splitlines()]

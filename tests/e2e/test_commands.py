@@ -1,0 +1,173 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import Simulator, Site, wait_until
+from tests.oracle import assert_silent_about, read_results
+from worker.simulator.folder import write_folder
+from worker.simulator.generator import GeneratorSpec
+
+
+def claim_file(folder: Path, name: str, magic: str, ordinal: int) -> Path:
+    spec = GeneratorSpec(claims=1, first_ordinal=ordinal, planted={magic: 1.0})
+    (path,) = write_folder(folder, files=1, spec=spec, prefix=name)
+    return path
+
+
+def test_submit_succeeds_only_if_every_claim_was_accepted_and_leaves_the_file(site: Site) -> None:
+    good = claim_file(site.root / "outgoing", "good", "OK-", 700_001)
+
+    done = site.run("submit", str(good))
+
+    assert done.returncode == 0
+    assert b"1 accepted" in done.stdout
+    assert good.exists()
+    assert [result["disposition"] for result in read_results(site.results)] == ["accepted"]
+
+
+def test_submit_of_a_rejected_claim_or_of_no_x12_ends_with_1_and_says_so(site: Site) -> None:
+    bad = claim_file(site.root / "outgoing", "bad", "REJ7-", 700_002)
+    letter = site.root / "outgoing/letter.txt"
+    letter.write_text("not an 837")
+
+    done = site.run("submit", str(bad.parent))
+
+    assert done.returncode == 1
+    assert b"1 rejected" in done.stdout
+    assert b"not processed: not_x12" in done.stdout
+
+
+def test_submit_of_a_file_checked_before_sends_nothing_and_tells_the_same(site: Site, simulator: Simulator) -> None:
+    good = claim_file(site.root / "outgoing", "once", "OK-", 700_003)
+    site.run("submit", str(good))
+    asked = simulator.get("stats")["prechecks"]
+
+    again = site.run("submit", str(good))
+
+    assert again.returncode == 0
+    assert b"checked before" in again.stdout
+    assert simulator.get("stats")["prechecks"] == asked
+
+
+def test_inspect_masks_identifiers_unless_told_otherwise_and_needs_no_network(site: Site) -> None:
+    path = claim_file(site.root / "outgoing", "look", "OK-", 700_004)
+
+    masked = site.run("inspect", str(path), PRECHECK_API__BASE_URL="http://127.0.0.1:9")
+    shown = site.run("inspect", str(path), "--show-phi")
+
+    number = next(line.split("*")[1] for line in path.read_text().splitlines() if line.startswith("CLM*"))
+    assert (masked.returncode, shown.returncode) == (0, 0)
+    assert_silent_about([number], masked.stdout, masked.stderr)
+    assert number.encode() in shown.stdout
+    assert b"1 claim would be sent" in masked.stdout
+
+
+def test_inspect_names_what_would_be_refused(site: Site) -> None:
+    dental = GeneratorSpec(claims=2, guide="005010X224A2")
+    (path,) = write_folder(site.root / "outgoing", files=1, claims_per_file=2, spec=dental)
+
+    done = site.run("inspect", str(path))
+
+    assert done.returncode == 1
+    assert b"2 claims would be refused: claim_type_not_enabled" in done.stdout
+
+
+def test_check_says_ok_for_each_thing_that_is_well(site: Site) -> None:
+    done = site.run("check")
+
+    whats = [line.split()[1] for line in done.stdout.decode().splitlines() if line.startswith("ok")]
+    assert done.returncode == 0
+    assert {"settings", "input", "output", "state", "token", "health", "clock"} <= set(whats)
+
+
+def test_check_names_refused_credentials_and_a_missing_folder_with_the_way_out(site: Site) -> None:
+    site.inbox.rmdir()
+
+    missing = site.run("check")
+    refused = site.run("check", PRECHECK_AUTH__CLIENT_SECRET="wr0ng-s3cret", PRECHECK_INPUT__URL=f"dir:{site.root}")
+
+    assert missing.returncode == 2
+    assert b"mkdir -p" in missing.stdout
+    assert refused.returncode == 4
+    assert b"FAIL  token" in refused.stdout
+    assert_silent_about(["wr0ng-s3cret"], refused.stdout, refused.stderr)
+
+
+def test_status_counts_what_was_done(site: Site) -> None:
+    claim_file(site.inbox, "counted", "OK-", 700_005)
+    site.run_once()
+
+    told = json.loads(site.run("status", "--json").stdout)
+
+    assert told["totals"] == {"accepted": 1}
+    assert [batch["state"] for batch in told["batches"]] == ["done"]
+
+
+def test_status_without_a_ledger_says_that_there_is_none(site: Site) -> None:
+    done = site.run("status")
+
+    assert done.returncode == 3
+    assert b"ledger" in done.stderr
+    assert not site.ledger.parent.exists()
+
+
+@pytest.mark.fault(36)
+def test_every_wrong_setting_is_named_at_once_before_any_input_is_touched(site: Site) -> None:
+    claim_file(site.inbox, "untouched", "OK-", 700_006)
+    config = site.root / "bad.toml"
+    config.write_text(
+        '[flow]\nmax_in_fligth = 3\n[retry]\nbase_s = -1\n[auth]\nclient_secret = "pl4nted"\n[input]\nurl = 7\n'
+    )
+
+    done = site.run("run", "--config", str(config), PRECHECK_NONSENSE__X="1")
+
+    err = done.stderr.decode()
+    assert done.returncode == 2
+    for named in ("max_in_fligth", "max_in_flight", "retry.base_s", "input.url", "PRECHECK_NONSENSE__X"):
+        assert named in err
+    assert len(list(site.inbox.iterdir())) == 1
+    assert_silent_about(["pl4nted"], done.stdout, done.stderr)
+
+
+def test_a_folder_that_does_not_exist_is_a_named_setting_with_the_way_out(site: Site) -> None:
+    done = site.run("run", "--once", PRECHECK_INPUT__URL="dir:nowhere/in")
+
+    assert done.returncode == 2
+    assert b"nowhere/in" in done.stderr
+    assert b"mkdir -p" in done.stderr
+
+
+def test_a_second_worker_on_the_same_ledger_is_refused(site: Site) -> None:
+    first = site.start("run")
+    try:
+        wait_until(lambda: site.ledger.exists() and (site.root / "spool/work").exists())
+        second = site.run_once()
+    finally:
+        first.stop(15)
+
+    assert second.returncode == 3
+    assert b"another" in second.stderr
+
+
+def test_help_has_examples_for_every_command(site: Site) -> None:
+    for command in ("demo", "run", "submit", "retry", "inspect", "check", "status", "results", "simulate", "bench"):
+        done = site.run(command, "--help")
+
+        assert done.returncode == 0
+        assert b"Examples:" in done.stdout
+
+
+def test_an_unknown_command_ends_with_2(site: Site) -> None:
+    done = site.run("frobnicate")
+
+    assert done.returncode == 2
+    assert b"frobnicate" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_demo_balances_its_books(site: Site) -> None:
+    done = site.run("demo", "--claims", "300")
+
+    assert done.returncode == 0
+    assert b"The books balance" in done.stdout

@@ -1,0 +1,55 @@
+"""What must hold after every run of the worker, whatever was done to it: one place for all end-to-end tests."""
+
+import base64
+import json
+import sqlite3
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+TERMINAL = {"accepted", "accepted_with_errors", "rejected", "invalid", "undetermined", "review", "undelivered"}
+NEVER_SAID = (
+    "Task exception was never retrieved",
+    "Unclosed",
+    "was never awaited",
+    "Traceback (most recent call last)",
+)
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """Parse every line; a torn or foreign line fails."""
+    return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def assert_one_result_each(results: list[dict[str, Any]], claims: int) -> None:
+    ids = Counter(result["result_id"] for result in results)
+
+    assert [result_id for result_id, count in ids.items() if count > 1] == []
+    assert len(ids) == claims
+    assert {result["disposition"] for result in results} <= TERMINAL
+
+
+def assert_ledger_at_rest(path: Path) -> None:
+    """After a clean end every batch is settled and every claim of it answered."""
+    db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    try:
+        unfinished = db.execute("SELECT count(*) FROM batches WHERE finished_at IS NULL").fetchone()
+        short = db.execute(
+            "SELECT count(*) FROM batches AS b WHERE total <> "
+            "(SELECT count(DISTINCT ordinal) FROM results AS r WHERE r.batch_number = b.number)"
+        ).fetchone()
+    finally:
+        db.close()
+    assert (unfinished, short) == ((0,), (0,))
+
+
+def assert_silent_about(canaries: list[str], *texts: bytes) -> None:
+    """No planted PHI or secret in any encoding somebody might try; and none of Python's complaints."""
+    spoken = b"\n".join(texts)
+    for canary in canaries:
+        raw = canary.encode()
+        encodings = {raw, raw.hex().encode(), base64.b64encode(raw).rstrip(b"="), quote(canary, safe="").encode()}
+        assert not [one for one in encodings if one in spoken], f"{canary[:3]}… was found in the output"
+    for complaint in NEVER_SAID:
+        assert complaint.encode() not in spoken

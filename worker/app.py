@@ -1,0 +1,204 @@
+"""The composition root: picks the parts by the settings, wires them, owns the outermost task group and the signals.
+
+Parts are opened in the order in which a mistake in them should be noticed: ledger and sinks first, the input
+last, so that nothing is taken before everything it needs is there.
+"""
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import anyio
+import msgspec
+import structlog
+
+from worker import __version__, sinks, sources
+from worker.errors import CredentialsRefused, SourceUnavailable, StateError, TokenUnavailable, Unfinished
+from worker.flow.gate import GateState
+from worker.flow.watch import Watch
+from worker.ledger import ParkedClaims, ParkedFilter, SqliteLedger, open_ledger
+from worker.pacing import STEADY, make_pace, remember_limit
+from worker.pipeline import Neighbours, Pipeline
+from worker.ports import Api, Sink, Source
+from worker.precheck import open_client
+from worker.reconciliation import Period, begin_period, reconcile
+from worker.replay import NoSource
+from worker.settings import Settings, guarded, warnings_of
+from worker.settling import OnSettled
+from worker.tally import Tally
+from worker.telemetry.http import serve_probes
+from worker.upkeep import end_in_time, end_on_refusal, gauge, keep_to_allowance, obey_signals, purge
+
+log = structlog.get_logger()
+
+Observer = Callable[[Pipeline, Tally], Coroutine[Any, Any, None]]
+
+
+async def work(
+    settings: Settings,
+    *,
+    source: Source | None = None,
+    once: bool = False,
+    force: bool = False,
+    replay: ParkedFilter | None = None,
+    tally: Tally | None = None,
+    observer: Observer | None = None,
+    on_settled: OnSettled | None = None,
+) -> Tally:
+    """Run the worker until its input is empty (`once`) or a signal drains it; returns its counts.
+
+    `source` replaces the configured input; with `replay` there is none, and the parked claims that the filter lets
+    through are sent again. `force` sends batches again that were done before. `observer` runs beside the flow and is
+    cancelled with it, `on_settled` is told of each batch that ends. A `once` run ends by balancing its books.
+
+    :raises worker.errors.SettingsError: if a part cannot be as configured; no input was touched.
+    :raises worker.errors.StateError: if ledger or sink cannot be used or trusted any more, or the books of a `once`
+        run do not balance.
+    :raises worker.errors.CredentialsRefused: from a `once` run, if we are refused; all claims stay pending.
+    :raises worker.upkeep.Interrupted: on a second signal.
+    """
+    settings = guarded(settings)
+    for warning in warnings_of(settings):
+        log.warning("settings.warned", detail=warning)
+    tally = tally or Tally()
+    async with AsyncExitStack() as parts:
+        ledger = await parts.enter_async_context(open_ledger(settings.state.url, environment=settings.environment))
+        outputs = [await parts.enter_async_context(_closing(sinks.from_url(url))) for url in settings.output.urls]
+        api = await parts.enter_async_context(open_client(settings))
+        intake = _source(settings, source, replay)
+        period = await begin_period(ledger)
+        pace = await make_pace(settings, ledger, tally)
+        pipeline = Pipeline(
+            settings,
+            Neighbours(intake, ledger, outputs, api),
+            pace,
+            tally,
+            force=force,
+            replay=None if replay is None else _parked(ledger, replay, settings.environment),
+            on_settled=on_settled,
+            steady=STEADY,
+        )
+        await pipeline.open_sinks()
+        await parts.enter_async_context(serve_probes(settings.telemetry.http, tally, lambda: _unready(pipeline)))
+
+        async def begin() -> None:
+            with pipeline.starting:
+                await _authorize(api, pace.watch)
+            await intake.open()
+            parts.push_async_callback(intake.close)
+            log.info("worker.started", version=__version__, environment=settings.environment, once=once)
+
+        try:
+            # A purge at the same time could take away the results that a repeat supersedes.
+            purging = not force and replay is None
+            await _supervise(
+                pipeline,
+                ledger,
+                settings,
+                tally,
+                begin,
+                tokens_had=lambda: api.tokens_had,
+                once=once,
+                purging=purging,
+                observer=observer,
+            )
+        finally:
+            await remember_limit(ledger, pace.limiter)
+        if once:
+            await _tell_left_over(intake)
+        log.info("worker.stopped", claims=tally.claims_completed, batches=tally.batches_done)
+        if once:
+            await _balance_books(ledger, period, pipeline)
+        if pipeline.timed_out:
+            raise Unfinished(
+                f"flow.once_timeout_s reached; {len(pipeline.board)} batches are unfinished and stay pending"
+            )
+        if once and (text := pace.gate.reasons.get("credentials")) is not None:
+            raise CredentialsRefused("credentials refused", text)
+    return tally
+
+
+def _source(settings: Settings, given: Source | None, replay: ParkedFilter | None) -> Source:
+    if replay is not None:
+        return NoSource()
+    return given or sources.from_url(settings.input.url, settings.input)
+
+
+def _parked(ledger: SqliteLedger, wanted: ParkedFilter, environment: str) -> ParkedClaims:
+    """Find what is to be sent again; never a claim of another environment, which may be real there and a test here."""
+    return ParkedClaims(ledger, msgspec.structs.replace(wanted, environment=environment))
+
+
+async def _balance_books(ledger: SqliteLedger, period: Period, pipeline: Pipeline) -> None:
+    books = await reconcile(ledger, period, pipeline.intake.revisited)
+    if books.unbalanced:
+        batch_id, problem = books.problems[0]
+        raise StateError(f"the books do not balance: {batch_id}: {problem} (see status --reconcile)")
+
+
+async def _authorize(api: Api, watch: Watch) -> None:
+    """Get the first token before the input is touched; without one the gate is shut from the start."""
+    try:
+        await api.authorize()
+    except TokenUnavailable as unavailable:
+        watch.token_unavailable(str(unavailable))
+    except CredentialsRefused as refused:
+        watch.credentials_refused(str(refused))
+
+
+async def _tell_left_over(source: Source) -> None:
+    try:
+        left = await source.left_over()
+    except SourceUnavailable as error:
+        log.error("input.unavailable", detail=str(error))  # noqa: TRY400 - the place is named
+        return
+    if left:
+        log.warning("input.unready", names=", ".join(left[:20]), count=len(left))
+
+
+async def _supervise(
+    pipeline: Pipeline,
+    ledger: SqliteLedger,
+    settings: Settings,
+    tally: Tally,
+    begin: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    tokens_had: Callable[[], int],
+    once: bool,
+    purging: bool,
+    observer: Observer | None,
+) -> None:
+    """Begin and run under the eyes of those who may end it: signals are obeyed while the first token is waited for."""
+    async with anyio.create_task_group() as beside:
+        beside.start_soon(obey_signals, pipeline, tally)
+        beside.start_soon(gauge, pipeline, tokens_had, tally)
+        if observer is not None:
+            beside.start_soon(observer, pipeline, tally)
+        if once:
+            beside.start_soon(end_on_refusal, pipeline)
+            beside.start_soon(end_in_time, pipeline, settings.flow.once_timeout_s)
+        if settings.environment == "sandbox":
+            beside.start_soon(keep_to_allowance, pipeline, tally, once)
+        if purging:
+            beside.start_soon(purge, ledger, settings.state.retention_days)
+        await begin()
+        await pipeline.run(once=once)
+        beside.cancel_scope.cancel()
+
+
+def _unready(pipeline: Pipeline) -> str | None:
+    """Say why the worker takes no work right now; None if it does."""
+    if pipeline.gate.state is GateState.SHUT:
+        return "gate shut: " + ", ".join(pipeline.gate.reasons)
+    if not pipeline.intake.available:
+        return "input unavailable"
+    return None
+
+
+@asynccontextmanager
+async def _closing(sink: Sink) -> AsyncIterator[Sink]:
+    try:
+        yield sink
+    finally:
+        with anyio.CancelScope(shield=True):
+            await sink.close()

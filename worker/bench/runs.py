@@ -1,0 +1,126 @@
+"""The measurements of `bench`: each against its baseline in the same run, medians of several rounds.
+
+============= ==================================================== ==============================================
+what          measured                                             baseline
+============= ==================================================== ==============================================
+splitting     survey and split of one large batch, µs a claim      one bare ``bytes.split`` over the same bytes
+end to end    a folder of one-claim files → durable results        a bare aiohttp + uvloop POST loop to the same stub
+one file      one large file → durable results                     the same
+waiting       1,000 calls in flight, each answered after 0.5 s     the same loop under the same wait; and the ideal
+============= ==================================================== ==============================================
+
+The stub that answers runs in another process. Rounds alternate between baseline and worker, so that what else
+the machine does falls on both.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
+from typing import Any
+
+import msgspec
+
+Tell = Callable[[str], None]
+Told = dict[str, Any]
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One line of the table. `ratio` is what counts; `target` what it should reach (None: no target)."""
+
+    name: str
+    ratio: float | None
+    target: float | None
+    measured: str
+    baseline: str
+    numbers: dict[str, float]
+
+
+def measure(*, quick: bool, rounds: int, tell: Tell) -> list[Figure]:
+    """Run everything; `quick` takes a tenth of the work. `tell` is told what runs now."""
+    scale = 10 if quick else 1
+    figures = [_splitting(200_000 // scale, rounds, tell)]
+    figures.append(_against_loop("end to end", 0.30, rounds, tell, delay_s=0, in_flight=64, files=20_000 // scale))
+    one_file = 100_000 // scale
+    figures.append(_against_loop("one file", 0.30, rounds, tell, delay_s=0, in_flight=64, files=1, per_file=one_file))
+    figures.append(_waiting(max(1, rounds // 2), tell, files=12_000 // (scale if quick else 1)))
+    return figures
+
+
+def _splitting(claims: int, rounds: int, tell: Tell) -> Figure:
+    tell(f"splitting {claims:,} claims, {rounds} rounds")
+    runs = [_job("splitting", {"claims": claims}) for _ in range(rounds)]
+    cpu_us = median(run["cpu_us"] for run in runs)
+    megabytes = median(run["bytes"] / 1e6 / (run["cpu_us"] * run["claims"] / 1e6) for run in runs)
+    ratio = median(run["bare_s"] / (run["cpu_us"] * run["claims"] / 1e6) for run in runs)
+    return Figure(
+        name="splitting",
+        ratio=ratio,
+        target=None,
+        measured=f"{cpu_us:.1f} µs a claim, {megabytes:.0f} MB/s",
+        baseline="bytes.split",
+        numbers={"cpu_us": cpu_us, "mb_per_s": megabytes, "peak_mb": _peak(runs)},
+    )
+
+
+def _against_loop(
+    name: str, target: float, rounds: int, tell: Tell, *, delay_s: float, in_flight: int, files: int, per_file: int = 1
+) -> Figure:
+    claims = files * per_file
+    tell(f"{name}: {claims:,} claims, {in_flight} in flight, {rounds} rounds")
+    bare, ours = [], []
+    with _stub(delay_s) as port:
+        for _ in range(rounds):
+            spec = {"port": port, "in_flight": in_flight, "claims": claims, "files": files, "per_file": per_file}
+            bare.append(_job("bare_loop", spec))
+            ours.append(_job("end_to_end", spec))
+            if ours[-1]["results"] != claims:
+                raise RuntimeError(f"bench: {claims} claims went in, {ours[-1]['results']} results came out")
+    ratio = median(one["per_s"] / other["per_s"] for one, other in zip(ours, bare, strict=True))
+    numbers = {
+        "per_s": median(run["per_s"] for run in ours),
+        "bare_per_s": median(run["per_s"] for run in bare),
+        "cpu_us": median(run["cpu_us"] for run in ours),
+        "bare_cpu_us": median(run["cpu_us"] for run in bare),
+        "peak_mb": _peak(ours),
+        "ledger_bytes_a_claim": median(run["ledger_bytes"] / claims for run in ours),
+    }
+    measured = f"{numbers['per_s']:,.0f} claims/s, {numbers['cpu_us']:.0f} µs CPU, {numbers['peak_mb']:.0f} MB"
+    baseline = f"{numbers['bare_per_s']:,.0f}/s, {numbers['bare_cpu_us']:.0f} µs CPU"
+    return Figure(name, ratio, target, measured, baseline, numbers)
+
+
+def _waiting(rounds: int, tell: Tell, *, files: int) -> Figure:
+    figure = _against_loop("waiting", 0.95, rounds, tell, delay_s=0.5, in_flight=1000, files=files)
+    ideal = figure.numbers["per_s"] / 2000
+    return msgspec.structs.replace(
+        figure,
+        measured=f"{figure.measured}; {ideal:.2f} of the ideal 2,000/s",
+        numbers=figure.numbers | {"of_ideal": ideal},
+    )
+
+
+def _peak(runs: list[Told]) -> float:
+    return float(median(run["peak_bytes"] for run in runs) / 1e6)
+
+
+def _job(name: str, spec: dict[str, Any]) -> Told:
+    command = [sys.executable, "-m", "worker.bench.jobs", name, json.dumps(spec)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=900)
+    told: Told = json.loads(done.stdout)
+    return told
+
+
+@contextmanager
+def _stub(delay_s: float) -> Iterator[int]:
+    """Run the stub in a process of its own; gives its port."""
+    command = [sys.executable, "-m", "worker.simulator.stub", "--port", "0", "--delay", str(delay_s)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            if process.stdout is None:
+                raise RuntimeError("bench: the stub has no output")
+            yield int(json.loads(process.stdout.readline())["port"])
+        finally:
+            process.terminate()

@@ -1,0 +1,97 @@
+"""The command line: argv to settings to exit code; one thin module per command.
+
+======== =====================================================================================
+0        fine
+1        done, but not every claim was accepted (`submit`, `retry`), or the books do not balance (`demo`)
+2        the configuration or the command line is wrong
+3        the state or a sink cannot be used, or a run's claims in are not its results and what is pending
+4        the credentials are refused
+130, 143 ended at once by a second SIGINT or SIGTERM
+======== =====================================================================================
+"""
+
+import sys
+
+import typer
+
+from worker import __version__
+from worker.cli import bench, check, demo, inspect, results, retry, run, simulate, status, submit
+from worker.cli.console import complain
+from worker.errors import CredentialsRefused, SettingsError, StateError, Unfinished, WorkerError
+from worker.settings import TelemetrySettings
+from worker.telemetry.logs import configure_logs, log_crashes
+from worker.upkeep import Interrupted
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    name="precheck-worker",
+    help="Sends X12 837 claims through a Claim Pre-Check API, one call a claim, and leaves one true result for each.",
+    epilog="First steps: precheck-worker demo. Every command has examples in its --help.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # rich tracebacks print local variables, and those hold claims
+    rich_markup_mode=None,
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"precheck-worker {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+for command in (demo, run, submit, retry, inspect, check, status, results, simulate, bench):
+    command.register(app)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    log_crashes()
+    # Commands that answer a question log nothing but errors; those that work say where their log goes.
+    configure_logs(TelemetrySettings(log_level="error", log_format="console"), sys.stderr)
+    sys.exit(run_command_line(sys.argv[1:]))
+
+
+def run_command_line(arguments: list[str]) -> int:
+    """Run one command; every failure that has a name ends in a message and its exit code."""
+    try:
+        app(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 2
+    except (WorkerError, Interrupted, BaseExceptionGroup) as error:
+        return _exit_code(error)
+    return 0
+
+
+def _exit_code(error: BaseException) -> int:
+    """Find the failure that ended the run and say what it was; anything unknown is raised again."""
+    for kind, code in (
+        (Interrupted, None),
+        (StateError, 3),
+        (CredentialsRefused, 4),
+        (SettingsError, 2),
+        (Unfinished, 1),
+    ):
+        found = _find(error, kind)
+        if isinstance(found, Interrupted):
+            return found.code
+        if found is not None and code is not None:
+            complain(found)
+            return code
+    raise error
+
+
+def _find(error: BaseException, kind: type[BaseException]) -> BaseException | None:
+    if isinstance(error, kind):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for inner in error.exceptions if (found := _find(inner, kind))), None)
+    return None

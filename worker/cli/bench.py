@@ -1,0 +1,48 @@
+"""`bench`: the performance figures on this machine, as ratios to a baseline in the same run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from worker.bench.runs import Figure, measure
+from worker.cli.console import rows_table, stderr, stdout
+from worker.cli.options import add_command
+
+EPILOG = """Examples:
+
+  precheck-worker bench --quick
+
+  precheck-worker bench --rounds 5 --json figures.json"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(app, "bench", bench, EPILOG)
+
+
+def bench(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A tenth of the work: a first impression in a minute.")
+    ] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds per figure; the table shows medians.")] = 3,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
+) -> int:
+    """Measure splitting, throughput and waiting on this machine, each against a baseline in the same run.
+
+    Nothing leaves this machine: a stub in a second process plays the API.
+    """
+    console = stderr()
+    figures = measure(quick=quick, rounds=rounds, tell=lambda text: console.print(text, markup=False))
+    columns = ("figure", "ratio", "target", "measured", "baseline")
+    stdout().print(rows_table("", columns, map(_row, figures), right=("ratio", "target")))
+    if json is not None:
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
+    return 0
+
+
+def _row(figure: Figure) -> tuple[str, str, str, str, str]:
+    ratio = "-" if figure.ratio is None else f"{figure.ratio:.2f}"
+    target = "-" if figure.target is None else f">= {figure.target:.2f}"
+    return figure.name, ratio, target, figure.measured, figure.baseline

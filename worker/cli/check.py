@@ -1,0 +1,133 @@
+"""`check`: settings, paths, token, health, clock; each line ok, or what is wrong and what to do."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import msgspec
+import typer
+
+from worker import sinks, sources
+from worker.cli.console import stdout
+from worker.cli.options import Config, add_command, settings_from
+from worker.errors import CredentialsRefused, SettingsError, StateError, TokenUnavailable, WorkerError
+from worker.ledger import open_ledger_readonly
+from worker.precheck import open_client
+from worker.settings import Settings, warnings_of
+
+EPILOG = """Examples:
+
+  precheck-worker check --config config/sandbox.toml"""
+
+TOO_FAR_S = 60.0
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One line: what was looked at, whether it is well, and what to do if not."""
+
+    what: str
+    ok: bool
+    detail: str
+    code: int = 0  # the exit code that a failure asks for
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(app, "check", check, EPILOG)
+
+
+def check(config: Config = None) -> int:
+    """Look whether the worker could work: settings, paths, token, health, clock. No claim is sent, nothing is changed.
+
+    The exit code is 0 if all is well, otherwise that of the first thing that is not: 2, 3 or 4.
+    """
+    settings = settings_from(config)
+    findings = [Finding("settings", ok=True, detail=f"environment {settings.environment}")]
+    findings += [Finding("settings", ok=True, detail=f"note: {warning}") for warning in warnings_of(settings)]
+    findings += _paths(settings)
+    findings.append(_state(settings))
+    findings += anyio.run(_service, settings)
+    console = stdout()
+    for finding in findings:
+        console.print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what:<9} {finding.detail}", markup=False)
+    return next((finding.code for finding in findings if not finding.ok), 0)
+
+
+def _paths(settings: Settings) -> Iterator[Finding]:
+    try:
+        sources.from_url(settings.input.url, settings.input)
+        for url in settings.output.urls:
+            sinks.from_url(url)
+    except SettingsError as error:
+        yield from (Finding("paths", ok=False, detail=problem, code=2) for problem in error.problems)
+        return
+    scheme, _, rest = settings.input.url.partition(":")
+    if scheme == "dir":
+        yield _folder("input", Path(rest), must_exist=True)
+    for url in settings.output.urls:
+        scheme, _, rest = url.partition(":")
+        if scheme in ("jsonl", "edi"):
+            yield _folder("output", Path(rest).parent if scheme == "jsonl" else Path(rest), must_exist=False)
+
+
+def _folder(what: str, folder: Path, *, must_exist: bool) -> Finding:
+    """Look at a folder without changing anything: is it there, or could it be made, and may we write?"""
+    if must_exist and not folder.is_dir():
+        return Finding(what, ok=False, detail=f"{folder} is no folder; make it: mkdir -p {folder}", code=2)
+    nearest = folder
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        return Finding(what, ok=False, detail=f"{nearest} cannot be written by this user; chown or chmod it", code=3)
+    return Finding(what, ok=True, detail=f"{folder}" if folder.exists() else f"{folder} (will be made)")
+
+
+def _state(settings: Settings) -> Finding:
+    path = Path(settings.state.url.partition(":")[2])
+    if not path.exists():
+        return _folder("state", path.parent, must_exist=False)
+    try:
+        claims = anyio.run(_count_claims, settings)
+    except StateError as error:
+        return Finding("state", ok=False, detail=str(error), code=3)
+    return Finding("state", ok=True, detail=f"{path}, {claims:,} claims in it")
+
+
+async def _count_claims(settings: Settings) -> int:
+    async with open_ledger_readonly(settings.state.url) as ledger:
+        return sum((await ledger.totals()).values())
+
+
+async def _service(settings: Settings) -> list[Finding]:
+    """Get a token, ask the health endpoint, compare the clocks."""
+    try:
+        async with open_client(settings) as client:
+            try:
+                await client.authorize()
+            except CredentialsRefused as refused:
+                return [Finding("token", ok=False, detail=str(refused), code=4)]
+            except TokenUnavailable as unavailable:
+                hint = "is auth.token_path right and the host reachable from here?"
+                return [Finding("token", ok=False, detail=f"{unavailable}; {hint}", code=2)]
+            health = await client.ask_health()
+    except SettingsError as error:
+        return [Finding("service", ok=False, detail=problem, code=2) for problem in error.problems]
+    except WorkerError as error:
+        return [Finding("service", ok=False, detail=str(error), code=2)]
+    return [Finding("token", ok=True, detail="granted"), *_judged(health.status, health.code, health.clock_ahead_s)]
+
+
+def _judged(status: int | None, code: str | None, clock_ahead_s: float | None) -> Iterator[Finding]:
+    if status == 200:
+        yield Finding("health", ok=True, detail="HTTP 200")
+    else:
+        told = f"HTTP {status}" if status is not None else code
+        yield Finding("health", ok=False, detail=f"{told}; raise a service ticket with the vendor", code=2)
+    if clock_ahead_s is None:
+        return
+    if abs(clock_ahead_s) <= TOO_FAR_S:
+        yield Finding("clock", ok=True, detail=f"{clock_ahead_s:+.0f} s against the service")
+    else:
+        detail = f"{clock_ahead_s:+.0f} s against the service; tokens may be refused: set this machine's clock (NTP)"
+        yield Finding("clock", ok=False, detail=detail, code=2)

@@ -1,0 +1,97 @@
+"""What commands say to people: messages, tables, progress; plain lines where there is no terminal.
+
+Answers to the command go to stdout, everything about the work to stderr.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from worker.errors import SettingsError
+
+UNFOLDED = 400
+
+# Dispositions in the order in which people want to see them, with what they mean.
+MEANINGS = {
+    "accepted": "accepted by the payer's check",
+    "accepted_with_errors": "accepted, with edits to read",
+    "rejected": "rejected: correct and send again",
+    "invalid": "refused here, never sent",
+    "undetermined": "answered without a verdict",
+    "review": "answered in an unforeseen way: look",
+    "undelivered": "no usable answer: parked, can be sent again",
+}
+
+
+def stdout() -> Console:
+    """Give the console for a command's answer."""
+    return _console(sys.stdout)
+
+
+def stderr() -> Console:
+    """Give the console for everything about the work."""
+    return _console(sys.stderr)
+
+
+def _console(stream: TextIO) -> Console:
+    # Nothing is folded where no terminal asks for it: such output is read by grep.
+    return Console(file=stream, highlight=False, width=None if stream.isatty() else UNFOLDED)
+
+
+def complain(error: BaseException) -> None:
+    """Say what is wrong, one line a problem, without a traceback."""
+    console = stderr()
+    if isinstance(error, SettingsError):
+        console.print(f"precheck-worker: {len(error.problems)} problem(s) in the settings", markup=False)
+        for problem in error.problems:
+            console.print(f"  - {problem}", markup=False)
+    else:
+        console.print(f"precheck-worker: {error}", markup=False)
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a count with its noun."""
+    plural_noun = noun.removesuffix("h") + "hes" if noun.endswith("h") else noun + "s"
+    return f"{count:,} {noun if count == 1 else plural_noun}"
+
+
+def disposition_table(counts: Mapping[str, int], *, title: str) -> Table:
+    """Lay out counts by disposition with a total."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("disposition")
+    table.add_column("claims", justify="right")
+    table.add_column("meaning")
+    for name, meaning in MEANINGS.items():
+        if counts.get(name):
+            table.add_row(name, f"{counts[name]:,}", meaning)
+    table.add_section()
+    table.add_row("total", f"{sum(counts.values()):,}", "")
+    return table
+
+
+def rows_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()
+) -> Table:
+    """Lay out rows of text under their columns."""
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def masked(value: str, *, show: bool) -> str:
+    """Hide all but the last two characters of an identifier."""
+    if show or not value:
+        return value or "-"
+    return "•" * max(len(value) - 2, 3) + value[-2:] if len(value) > 4 else "•" * len(value)
+
+
+def is_terminal() -> bool:
+    """Tell whether progress may redraw itself."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,35 @@
+"""Where a command's log goes when its terminal belongs to progress and a summary."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import O_APPEND, O_CREAT, O_WRONLY, fdopen
+from os import open as open_file
+from pathlib import Path
+
+import msgspec
+
+from worker.errors import SettingsError
+from worker.settings import TelemetrySettings
+from worker.telemetry.logs import configure_logs
+
+
+@contextmanager
+def logging_to(path: Path | None, settings: TelemetrySettings) -> Iterator[None]:
+    """Log to a private file; without one, only warnings, readable, to stderr.
+
+    :raises worker.errors.SettingsError: if the file cannot be written.
+    """
+    if path is None:
+        quiet = msgspec.structs.replace(settings, log_level="warning", log_format="console")
+        configure_logs(quiet, sys.stderr)
+        yield
+        return
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = open_file(path, O_WRONLY | O_APPEND | O_CREAT, 0o600)
+    except OSError as error:
+        raise SettingsError([f"--log-file: {path} cannot be written: {error.strerror}"]) from None
+    with fdopen(descriptor, "ab", buffering=0) as stream:
+        configure_logs(settings, stream)
+        yield

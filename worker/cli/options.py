@@ -1,0 +1,40 @@
+"""What commands share: how they are added and end, their options, and from those to settings."""
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+
+from worker.settings import Settings, load
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="TOML file with the settings; PRECHECK_ variables and flags win over it."),
+]
+
+P = ParamSpec("P")
+
+
+def add_command(app: typer.Typer, name: str, run: Callable[P, int], epilog: str) -> None:
+    """Add a command whose function returns its exit code."""
+
+    @wraps(run)
+    def ending(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = run(*args, **kwargs)
+        except KeyboardInterrupt:
+            code = 130
+        raise typer.Exit(code)
+
+    app.command(name, epilog=epilog)(ending)
+
+
+def settings_from(config: Path | None, overrides: dict[str, object] | None = None, *, online: bool = True) -> Settings:
+    """Load the settings of a command: file, then environment, then `overrides`.
+
+    :raises worker.errors.SettingsError: with every problem at once.
+    """
+    return load(config, os.environ, overrides or {}, online=online)

@@ -1,0 +1,139 @@
+"""`status`: batches and counts, read from the ledger beside a running worker."""
+
+from collections import deque
+from datetime import UTC, datetime
+from typing import Annotated
+
+import anyio
+import msgspec
+import typer
+
+from worker.cli.console import disposition_table, plural, rows_table, stdout
+from worker.cli.options import Config, add_command, settings_from
+from worker.cli.summary import told
+from worker.ledger import Balance, open_ledger_readonly
+from worker.ports import BatchSummary
+from worker.reconciliation import Books, balances
+from worker.settings import Settings
+
+EPILOG = """Examples:
+
+  precheck-worker status --config config/local.toml
+
+  precheck-worker status --open --json
+
+  precheck-worker status --reconcile"""
+
+COLUMNS = ("batch", "file", "received", "state", "claims", "answered", "in retry", "parked")
+BALANCE_COLUMNS = ("batch", "file", "state", "claims in", "results", "pending", "parked", "books")
+
+
+class State(msgspec.Struct, frozen=True):
+    """What `status` tells: the totals of all batches by disposition, and the newest batches."""
+
+    totals: dict[str, int]
+    batches: list[BatchSummary]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(app, "status", status, EPILOG)
+
+
+def status(
+    config: Config = None,
+    only_open: Annotated[bool, typer.Option("--open", help="Only batches that are still being worked on.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many batches to show, newest first.")] = 20,
+    reconcile: Annotated[
+        bool, typer.Option("--reconcile", help="Balance the books of every batch: claims in = results + pending.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> int:
+    """Show batches and counts. The worker may be running; nothing is locked or changed.
+
+    The exit code is 3 if --reconcile finds books that do not balance; those batches are always shown.
+    """
+    settings = settings_from(config, online=False)
+    if reconcile:
+        return _tell_balances(*anyio.run(_balance, settings, only_open, limit), as_json=as_json)
+    state = anyio.run(_read, settings, only_open, limit)
+    if as_json:
+        typer.echo(msgspec.json.encode(state).decode())
+        return 0
+    console = stdout()
+    console.print(rows_table("", COLUMNS, map(_row, state.batches), right=("claims", "answered", "in retry", "parked")))
+    console.print(disposition_table(state.totals, title="\nAll batches"))
+    return 0
+
+
+async def _read(settings: Settings, only_open: bool, limit: int) -> State:
+    async with open_ledger_readonly(settings.state.url) as ledger:
+        return State(await ledger.totals(), list(await ledger.summaries(open_only=only_open, limit=limit)))
+
+
+class Reconciliation(msgspec.Struct, frozen=True):
+    """What `status --reconcile` tells: sums over all batches, and the batches that do not balance or are newest."""
+
+    batches: int
+    claims: int
+    results: int
+    pending: int
+    parked: int
+    unbalanced: int
+    shown: list[Balance]
+
+
+async def _balance(settings: Settings, only_open: bool, limit: int) -> tuple[Books, list[Balance]]:
+    books = Books()
+    newest: deque[Balance] = deque(maxlen=limit)
+    wrong: list[Balance] = []
+    async with open_ledger_readonly(settings.state.url) as ledger:
+        async for one in balances(ledger):
+            if only_open and one.done:
+                continue
+            books.add(one)
+            (wrong if one.problem else newest).append(one)
+    return books, [*wrong, *reversed(newest)]
+
+
+def _tell_balances(books: Books, shown: list[Balance], *, as_json: bool) -> int:
+    if as_json:
+        results = books.results.total()
+        sums = (books.batches, books.claims, results, books.pending, books.parked, books.unbalanced)
+        typer.echo(msgspec.json.encode(Reconciliation(*sums, shown)).decode())
+    else:
+        console = stdout()
+        right = ("claims in", "pending", "parked")
+        console.print(rows_table("", BALANCE_COLUMNS, map(_balance_row, shown), right=right))
+        equation = f"{books.claims:,} claims in = {books.results.total():,} results + {books.pending:,} pending"
+        verdict = f"{plural(books.unbalanced, 'batch')} of {books.batches:,} do not balance"
+        console.print(f"\n{equation} ({books.parked:,} of the results parked)", markup=False)
+        console.print(verdict if books.unbalanced else f"the books of all {books.batches:,} balance", markup=False)
+    return 3 if books.unbalanced else 0
+
+
+def _balance_row(one: Balance) -> tuple[str, ...]:
+    return (
+        one.batch.batch_id,
+        one.batch.name,
+        "done" if one.done else "open",
+        "?" if one.claims is None else f"{one.claims:,}",
+        told(one.results),
+        f"{one.pending:,}",
+        f"{one.parked:,}",
+        one.problem or "balanced",
+    )
+
+
+def _row(summary: BatchSummary) -> tuple[str, ...]:
+    received = datetime.fromtimestamp(summary.batch.received_at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return (
+        summary.batch.batch_id,
+        summary.batch.name,
+        received,
+        summary.state,
+        "?" if summary.total is None else f"{summary.total:,}",
+        f"{sum(summary.counts.values()):,}",
+        f"{summary.in_retry:,}",
+        f"{summary.parked:,}",
+    )

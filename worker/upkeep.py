@@ -1,0 +1,95 @@
+"""What runs beside the flow: obeying signals, ending a `once` run that cannot end by itself, removing old content."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from os import _exit
+
+import anyio
+import structlog
+
+from worker.errors import StorageFull
+from worker.ledger import SqliteLedger
+from worker.pipeline import Pipeline
+from worker.tally import Tally
+
+log = structlog.get_logger()
+
+ABORT_WITHIN_S = 3.0
+PURGE_EVERY_S = 3600.0
+GAUGE_EVERY_S = 1.0
+ALLOWANCE_LOOK_S = 0.2
+
+
+class Interrupted(Exception):
+    """A second signal: end at once. `code` is 128 plus the signal's number."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"interrupted ({code})")
+        self.code = code
+
+
+async def obey_signals(pipeline: Pipeline, tally: Tally) -> None:
+    """Drain on the first SIGTERM or SIGINT, end at once on the second."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        draining = False
+        async for number in signals:
+            if draining:
+                # A thread ends the process if something shielded holds on to it.
+                last_resort = threading.Timer(ABORT_WITHIN_S, _exit, [128 + number])
+                last_resort.daemon = True
+                last_resort.start()
+                raise Interrupted(128 + number)
+            draining = True
+            log.info("worker.draining", signal=signal.Signals(number).name, in_flight=tally.in_flight)
+            pipeline.drain()
+
+
+async def end_on_refusal(pipeline: Pipeline) -> None:
+    """End a `once` run whose credentials are refused: nobody will come to change them."""
+    while "credentials" not in pipeline.gate.reasons:
+        await pipeline.gate.wait_change()
+    pipeline.drain()
+
+
+async def end_in_time(pipeline: Pipeline, timeout_s: float) -> None:
+    """End a `once` run that takes longer than it may, for example because of an outage; 0 means any time."""
+    if timeout_s:
+        await anyio.sleep(timeout_s)
+        log.warning("worker.timed_out", elapsed_s=timeout_s)
+        pipeline.timed_out = True
+        pipeline.drain()
+
+
+async def keep_to_allowance(pipeline: Pipeline, tally: Tally, once: bool) -> None:
+    """Say once that the sandbox takes no more claims in this run; the others stay pending."""
+    # Three things at once, and this only in the sandbox: looking costs less than a bell for each.
+    while not pipeline.turns.spent or tally.in_flight or pipeline.turns.waiting:  # noqa: ASYNC110 - see above
+        await anyio.sleep(ALLOWANCE_LOOK_S)
+    log.warning("sandbox.capped", pending=pipeline.turns.fresh)
+    if once:
+        pipeline.drain()
+
+
+async def gauge(pipeline: Pipeline, tokens_had: Callable[[], int], tally: Tally) -> None:
+    """Keep the tally's gauges up to date for probes and metrics; the flow itself only counts."""
+    while True:
+        tally.queued = pipeline.turns.fresh
+        tally.backing_off = pipeline.turns.waiting
+        tally.batches_open = len(pipeline.board)
+        tally.unsent_results = pipeline.unsent_results
+        tally.token_refreshes = tokens_had()
+        await anyio.sleep(GAUGE_EVERY_S)
+
+
+async def purge(ledger: SqliteLedger, retention_days: float) -> None:
+    """Remove claim content that is past its retention, now and then."""
+    while True:
+        try:
+            purged = await ledger.purge(time.time() - retention_days * 86_400)
+        except StorageFull:
+            purged = 0  # the next time, then
+        if purged:
+            log.info("ledger.purged", results=purged)
+        await anyio.sleep(PURGE_EVERY_S)
