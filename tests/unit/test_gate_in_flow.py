@@ -1,0 +1,75 @@
+"""A shut gate and what opens it again, with the whole flow around it and hours of virtual time."""
+
+import anyio
+import pytest
+
+from tests.unit.test_submitter import ACCEPTED, UNAVAILABLE, pace, results_after, settings
+from tests.virtualtime import run
+from worker.errors import TokenUnavailable
+from worker.pipeline import Neighbours, Pipeline
+from worker.result import Disposition, Reason, Verdict
+from worker.simulator.generator import GeneratorSpec, generate
+from worker.tally import Tally
+from worker.testing import MemoryLedger, MemorySink, MemorySource, ScriptedApi
+
+QUERY_REFUSED = Verdict(
+    disposition=Disposition.REJECTED,
+    reason=Reason("query_refused", "The service refuses the query.", "http"),
+    request_fault=True,
+    http_status=400,
+)
+
+
+def test_a_once_run_whose_requests_are_all_refused_as_such_ends() -> None:
+    api = ScriptedApi(lambda _claim, _number: QUERY_REFUSED)
+
+    results = results_after(api, 12, settings(most=1))
+
+    assert [result.disposition for result in results] == [Disposition.REJECTED] * 12
+
+
+def test_an_outage_that_begins_when_no_claim_is_left_ends_with_the_next_claim() -> None:
+    """The trials that open the gate are claims; an intake that waits for an open gate would starve them."""
+
+    async def scenario() -> list[str]:
+        down = True
+        api = ScriptedApi(lambda _claim, _number: UNAVAILABLE if down else ACCEPTED)
+        source, sink, given = MemorySource(), MemorySink(), settings(most=8, max_attempts=2)
+        source.put("first.837", b"".join(generate(GeneratorSpec(claims=200))))
+        gate_pace = pace(given)
+        pipeline = Pipeline(given, Neighbours(source, MemoryLedger(), [sink], api), gate_pace, Tally())
+        await pipeline.open_sinks()
+        async with anyio.create_task_group() as group:
+            group.start_soon(pipeline.run)
+            await anyio.sleep(3_600)
+            down = False
+            source.put("second.837", b"".join(generate(GeneratorSpec(claims=5, first_ordinal=900))))
+            await anyio.sleep(3_600)
+            pipeline.drain()
+        assert pipeline.gate.is_open
+        return [delivery.name for delivery in source.settled]
+
+    assert sorted(run(scenario(), grace_s=0.01)) == ["first.837", "second.837"]
+
+
+@pytest.mark.fault(68)
+def test_a_token_that_comes_late_starts_the_work_without_anybodys_help() -> None:
+    async def scenario() -> tuple[int, list[int]]:
+        api = ScriptedApi(lambda _claim, _number: ACCEPTED)
+        api.refusing = TokenUnavailable("token_http_500", retry_after_s=1.0)
+        source, sink, given = MemorySource(), MemorySink(), settings()
+        source.put("batch.837", b"".join(generate(GeneratorSpec(claims=20))))
+        gate_pace = pace(given)
+        gate_pace.watch.token_unavailable("token unavailable: token_http_500")
+        pipeline = Pipeline(given, Neighbours(source, MemoryLedger(), [sink], api), gate_pace, Tally())
+        await pipeline.open_sinks()
+        async with anyio.create_task_group() as group:
+            group.start_soon(pipeline.run)
+            await anyio.sleep(600)
+            taken_meanwhile = len(pipeline.board)
+            api.refusing = None
+            await anyio.sleep(600)
+            pipeline.drain()
+        return taken_meanwhile, sorted(ordinal for _, ordinal in api.calls)
+
+    assert run(scenario(), grace_s=0.01) == (0, list(range(1, 21)))
