@@ -25,7 +25,7 @@ class OneFile(MemorySource):
         self._path = path
 
     async def take(self, limit: int, *, wait: bool = True) -> list[Delivery]:
-        if self._path is None or self.settled or self._held:
+        if self.settled or self._held:
             return []
         delivery = Delivery("large.837", "ref", self._path.stat().st_size, 0.0, path=self._path)
         self._held[delivery.ref] = delivery
