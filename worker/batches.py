@@ -67,10 +67,6 @@ class Board:
         """Count the open batches."""
         return len(self._open)
 
-    def __contains__(self, number: int) -> bool:
-        """Tell whether the batch with this ledger number is open."""
-        return number in self._open
-
     def __iter__(self) -> Iterator[OpenBatch]:
         """Walk the open batches, oldest first."""
         return iter(self._open.values())

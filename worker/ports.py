@@ -93,8 +93,7 @@ class Source(Protocol):
 class Arrival(msgspec.Struct, frozen=True, gc=False):
     """A delivery about to be worked on, as the ledger wants to know it.
 
-    `sha256` is hex of the batch's bytes, `total` the number of its claims where the survey already knows it:
-    the ledger stores it with the batch and `complete` need not be called.
+    `sha256` is hex of the batch's bytes, `total` the number of its claims, which the survey has counted.
     """
 
     sha256: str
@@ -205,7 +204,7 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 
 
 class BatchSummary(msgspec.Struct, frozen=True, gc=False):
-    """A batch in numbers. `counts` maps disposition to claims; `total` is None until it is split to its end."""
+    """A batch in numbers. `counts` maps disposition to claims; `total` is None where it was not told."""
 
     batch: Batch
     state: str  # open | done
@@ -247,10 +246,6 @@ class Ledger(Protocol):
 
         If the result is already there nothing changes and the known place is returned.
         """
-        ...
-
-    async def complete(self, batch_number: int, total: int) -> None:
-        """Note that the batch was split to its end and how many claims it holds."""
         ...
 
     async def finish(self, batch_numbers: Sequence[int]) -> None:

@@ -62,11 +62,6 @@ class MemoryLedger:
         key = (record.batch_number, record.ordinal, record.generation)
         return self.records.setdefault(key, (len(self.records) + 1, record))[0]
 
-    async def complete(self, batch_number: int, total: int) -> None:
-        """Note how many claims the batch holds."""
-        await self._change()
-        self._totals[batch_number] = total
-
     async def finish(self, batch_numbers: Sequence[int]) -> None:
         """Note that these batches are done."""
         await self._change()

@@ -33,8 +33,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return memory
 
 
-def arrival(sha256: str = SHA, ref: str = "in/a.837") -> Arrival:
-    return Arrival(sha256, ref, "a.837", 1000, 1_700_000_000.0)
+def arrival(sha256: str = SHA, ref: str = "in/a.837", total: int | None = None) -> Arrival:
+    return Arrival(sha256, ref, "a.837", 1000, 1_700_000_000.0, total)
 
 
 def claim(batch: Batch, ordinal: int, **spent: object) -> Claim:
@@ -49,8 +49,8 @@ def record(
     return Record(batch.number, ordinal, generation, result_id, disposition, None, f"tx-{result_id}", body, parked)
 
 
-async def opened(ledger: Ledger, sha256: str = SHA, ref: str = "in/a.837") -> OpenedBatch:
-    (batch,) = await ledger.open_batches([arrival(sha256, ref)])
+async def opened(ledger: Ledger, sha256: str = SHA, ref: str = "in/a.837", total: int | None = None) -> OpenedBatch:
+    (batch,) = await ledger.open_batches([arrival(sha256, ref, total)])
     return batch
 
 
@@ -105,13 +105,12 @@ async def test_the_original_of_equal_bytes_is_the_first_finished_batch(place: Pl
 
 async def test_answered_claims_are_known_after_a_restart(place: Place) -> None:
     async with place() as ledger:
-        batch = (await opened(ledger)).batch
+        batch = (await opened(ledger, total=5)).batch
         for ordinal in (1, 3):
             await ledger.dispatch(claim(batch, ordinal), 1)
         last = 0
         for ordinal in (3, 1):
             last = await ledger.record(record(batch, ordinal))
-        await ledger.complete(batch.number, 5)
     async with place() as ledger:
         again = await opened(ledger)
 
@@ -283,9 +282,8 @@ async def test_an_attempt_of_a_replay_does_not_move_the_mark(place: Place) -> No
 
 async def test_a_finished_batch_is_recognised_as_done(place: Place) -> None:
     async with place() as ledger:
-        batch = (await opened(ledger)).batch
+        batch = (await opened(ledger, total=1)).batch
         await ledger.record(record(batch, 1))
-        await ledger.complete(batch.number, 1)
         await ledger.finish([batch.number])
         await ledger.finish([batch.number])
     async with place() as ledger:

@@ -31,7 +31,7 @@ ORDER BY b.number LIMIT :limit
 class Balance(msgspec.Struct, frozen=True):
     """One batch's books. `problem` says why they do not balance; "" if they do.
 
-    `claims` is None while the batch is not split to its end; then nothing is known of what is pending.
+    `claims` is None where the batch's total was not told; then nothing is known of what is pending.
     """
 
     batch: Batch

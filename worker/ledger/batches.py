@@ -67,11 +67,6 @@ def open_arrivals(
     return opened
 
 
-def complete(db: sqlite3.Connection, number: int, total: int) -> None:
-    """Note how many claims the batch holds."""
-    db.execute("UPDATE batches SET total = ? WHERE number = ?", (total, number))
-
-
 def finish(db: sqlite3.Connection, numbers: Sequence[int], now: float) -> None:
     """Note that nothing of these batches is left to do, and forget what their claims had cost."""
     keys = [(number,) for number in numbers]

@@ -131,10 +131,6 @@ class SqliteLedger(LedgerReads):
         await self._commits.committed(group)
         return group.seqs[place]
 
-    async def complete(self, batch_number: int, total: int) -> None:
-        """Note that the batch was split to its end and how many claims it holds."""
-        await self._change(partial(batches.complete, number=batch_number, total=total))
-
     async def finish(self, batch_numbers: Sequence[int]) -> None:
         """Note that all results of these batches are in all sinks, *before* the source is told."""
         await self._change(partial(batches.finish, numbers=batch_numbers, now=self._clock()))
