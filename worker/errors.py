@@ -41,7 +41,12 @@ class StorageFull(StateError):
 
 
 class CredentialsRefused(WorkerError):
-    """The token endpoint or the API refuses our credentials or our entitlement; claims stay pending."""
+    """The token endpoint or the API refuses our credentials or our entitlement; claims stay pending.
+
+    `correlation_id` is that of the call that was refused, for a service ticket; None if it was the token's.
+    """
+
+    correlation_id: str | None = None
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
@@ -71,8 +76,11 @@ class TokenUnavailable(WorkerError):
 class AttemptFailed(WorkerError):
     """One attempt ended without a usable answer; `code` says how (``connect_refused``, ``attempt_timeout`` …).
 
-    `charged` is False for a lost race for an idle connection: it costs the claim no attempt.
+    `charged` is False for a lost race for an idle connection: it costs the claim no attempt. `correlation_id` is the
+    one that the attempt was sent with, the only trace of it that the vendor can search for.
     """
+
+    correlation_id: str | None = None
 
     def __init__(self, code: str, *, charged: bool = True) -> None:
         super().__init__(code)

@@ -120,6 +120,7 @@ class Submitter:
         """Post once; a verdict of None means that nothing was sent and the claim is back in its queue."""
         began = self._steady()
         signal, request_fault = Signal.IGNORE, False
+        verdict: Verdict | None = None
         try:
             await self._note_dispatch(effort, began)
             crashpoint("after_inflight")
@@ -135,7 +136,7 @@ class Submitter:
                 await self._take_back(effort)
                 return None, 0.0
             except CredentialsRefused as refused:
-                self._pace.watch.credentials_refused(str(refused))
+                self._pace.watch.credentials_refused(str(refused), refused.correlation_id)
                 await self._take_back(effort)
                 return None, 0.0
             else:
@@ -150,7 +151,7 @@ class Submitter:
             taken_s = self._steady() - began
             self._tally.in_flight -= 1
             self._pace.limiter.release(signal, taken_s)
-            self._pace.watch.heard(signal, taken_s, request_fault=request_fault)
+            self._pace.watch.heard(signal, taken_s, request_fault=request_fault, verdict=verdict)
 
     async def _note_dispatch(self, effort: Effort, now: float) -> None:
         if effort.began is None:
@@ -216,9 +217,11 @@ def _unanswered(failure: AttemptFailed, *, safe_to_repeat: bool) -> Verdict:
     if isinstance(failure, Ambiguous):
         reason = Reason(failure.code, "The connection failed before the answer was complete.", "transport")
         ended = None if safe_to_repeat else Disposition.REVIEW
-        return Verdict(disposition=ended, reason=reason, attempt_class=AttemptClass.AMBIGUOUS)
-    reason = Reason(failure.code, "The service could not be reached.", "transport")
-    return Verdict(disposition=None, reason=reason, attempt_class=AttemptClass.NOT_SENT)
+        kind = AttemptClass.AMBIGUOUS
+    else:
+        reason = Reason(failure.code, "The service could not be reached.", "transport")
+        ended, kind = None, AttemptClass.NOT_SENT
+    return Verdict(disposition=ended, reason=reason, attempt_class=kind, correlation_id=failure.correlation_id)
 
 
 def _given_up(effort: Effort, verdict: Verdict) -> Verdict:

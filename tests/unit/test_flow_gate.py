@@ -150,8 +150,8 @@ async def test_its_observer_hears_each_change_once() -> None:
     gate.trial_succeeded()
 
     assert heard == [
-        GateChange(GateState.SHUT, "outage", "lost", 0.0),
-        GateChange(GateState.HALF_OPEN, "outage", "lost", 3.0),
+        GateChange(GateState.SHUT, "outage", "lost", 0.0, came=True, reasons=("outage",)),
+        GateChange(GateState.HALF_OPEN, "outage", "lost", 3.0, reasons=("outage",)),
         GateChange(GateState.OPEN, "outage", "lost", 3.0),
     ]
 

@@ -54,12 +54,18 @@ class GateState(StrEnum):
 
 
 class GateChange(msgspec.Struct, frozen=True, gc=False):
-    """What a gate's observer is told: the state it now has, the reason that came or went, how long it was shut."""
+    """What a gate's observer is told: the state it now has, the reason that came or went, how long it was shut.
+
+    `came` is True if the reason did not hold before: that, and nothing else, is news for an operator. `reasons` are
+    all that hold now.
+    """
 
     state: GateState
     reason: ShutReason
     text: str
     shut_for_s: float
+    came: bool = False
+    reasons: tuple[ShutReason, ...] = ()
 
 
 class Gate:
@@ -100,13 +106,14 @@ class Gate:
         before = self.state
         if self.is_open:
             self._shut_at = self._clock()
+        came = reason not in self._reasons
         known = self._reasons.get(reason) == text
         self._reasons[reason] = text
         self.is_open = False
         if reason in PROBED:
             self._trying = False
         if not known or self.state is not before:
-            self._tell(reason, text)
+            self._tell(reason, text, came=came)
 
     def open(self, reason: ShutReason) -> None:
         """Withdraw one reason; the gate opens if it was the last."""
@@ -177,8 +184,8 @@ class Gate:
     def _grant_trials(self, now: float) -> None:
         self._trials, self._trials_at = TRIALS, now
 
-    def _tell(self, reason: ShutReason, text: str) -> None:
+    def _tell(self, reason: ShutReason, text: str, *, came: bool = False) -> None:
         self._changed.ring()
         if self._on_change is not None:
             shut_for_s = self._pauses[-1][1] - self._pauses[-1][0] if self.is_open else self._clock() - self._shut_at
-            self._on_change(GateChange(self.state, reason, text, shut_for_s))
+            self._on_change(GateChange(self.state, reason, text, shut_for_s, came, tuple(self._reasons)))

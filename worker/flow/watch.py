@@ -1,18 +1,32 @@
 """Hears how every attempt ended and moves the gate: the one place where outcomes turn into a pause."""
 
+from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 import anyio
 
 from worker.flow.gate import Gate, GateState, ShutReason
 from worker.flow.limiter import Signal
 from worker.flow.outage import FaultRow, OutageDetector
+from worker.result import Verdict
+
+MOST_FAILURES = 5
+
+
+class Failure(NamedTuple):
+    """One of the last attempts that spoke against the service, as a service ticket wants it named."""
+
+    code: str
+    trace_id: str | None
+    correlation_id: str | None
 
 
 class Watch:
     """Shuts the gate on an outage, refused credentials or a row of request faults, and ends its trials.
 
-    `restart` is called when an outage begins: the limiter starts slowly again.
+    `restart` is called when an outage begins: the limiter starts slowly again. `failures` are the last few that led
+    to what shut the gate.
     """
 
     def __init__(
@@ -24,26 +38,43 @@ class Watch:
         self._outage = OutageDetector()
         self._faults = FaultRow()
         self._shut_at = float("-inf")
+        self.failures: deque[Failure] = deque(maxlen=MOST_FAILURES)
 
-    def heard(self, signal: Signal, latency_s: float, *, request_fault: bool = False) -> None:
-        """Take note of an attempt's end, once for each attempt; `request_fault` as in the verdict."""
+    def heard(
+        self, signal: Signal, latency_s: float, *, request_fault: bool = False, verdict: Verdict | None = None
+    ) -> None:
+        """Take note of an attempt's end, once for each attempt; `request_fault` as in its `verdict`."""
         if signal is Signal.IGNORE:
             return
         now = self._clock()
         if now - latency_s < self._shut_at:
             return  # a straggler: what shut the gate is already known, and what opens it must be newer
+        if signal is Signal.LOST or request_fault:
+            self._remember(verdict)
         if signal is Signal.OK:
             self._answered(request_fault, now)
         else:
             self._lost(now)
 
-    def credentials_refused(self, text: str) -> None:
-        """Shut the gate: a fresh token was refused as well, or the token endpoint refuses who we are."""
+    def credentials_refused(self, text: str, correlation_id: str | None = None) -> None:
+        """Shut the gate: a fresh token was refused as well, or the token endpoint refuses who we are.
+
+        `correlation_id` is that of the call that was refused, if one was.
+        """
+        self.failures.clear()
+        if correlation_id is not None:
+            self.failures.append(Failure("refused", None, correlation_id))
         self._shut("credentials", text)
 
     def token_unavailable(self, text: str) -> None:
         """Shut the gate: without a token nothing can be sent, and no claim should pay for that."""
+        self.failures.clear()
         self._shut("outage", text)
+
+    def _remember(self, verdict: Verdict | None) -> None:
+        if verdict is not None:
+            code = verdict.reason.code if verdict.reason else "unknown"
+            self.failures.append(Failure(code, verdict.trace_id, verdict.correlation_id))
 
     def _answered(self, request_fault: bool, now: float) -> None:
         self._outage.record(False, now)
@@ -52,6 +83,7 @@ class Watch:
         elif request_fault and "request_fault" in self._gate.reasons:
             self._shut("request_fault", "a trial was refused as well")
         elif self._gate.state is GateState.HALF_OPEN:
+            self.failures.clear()
             self._gate.trial_succeeded()
 
     def _lost(self, now: float) -> None:

@@ -85,7 +85,11 @@ class PrecheckClient:
         request = self._builder.build(claim)
         if request is None:
             return _UNSENDABLE
-        reply = await self._post(request)
+        try:
+            reply = await self._post(request)
+        except (AttemptFailed, CredentialsRefused) as failure:
+            failure.correlation_id = request.correlation_id
+            raise
         headers = reply.headers
         answer = HttpAnswer(
             status=reply.status,

@@ -1,0 +1,50 @@
+"""What an operator is told when submission pauses: one alarm for each reason, with all that a service ticket needs.
+
+The same reason told again (a trial that failed as well), or one of several that went, is no second alarm.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import structlog
+
+from worker.flow.gate import PROBED, GateChange, GateState, ShutReason
+from worker.flow.watch import Failure
+from worker.tally import Tally
+
+log = structlog.get_logger()
+
+# What an operator does about each reason; the line is read at 3 a.m.
+ADVICE: Mapping[ShutReason, str] = MappingProxyType(
+    {
+        "outage": "wait; claims are kept; if it lasts, raise a ticket with the vendor and quote the ids of this line",
+        "credentials": "check auth.client_id, the secret and the environment; a new secret file is read by itself",
+        "request_fault": "check api.query, api.precheck_path and api.headers against the vendor's documents",
+        "storage": "make room on the disk; work goes on by itself",
+        "operator": "whoever paused it resumes it: precheck-worker resume",
+    }
+)
+
+
+def tell_gate(change: GateChange, tally: Tally, failures: Sequence[Failure]) -> None:
+    """Log a change of the gate and keep the tally's word for it; `failures` are the last attempts that failed."""
+    tally.gate = change.reasons[0] if change.reasons else ""
+    if change.state is GateState.OPEN:
+        log.info("gate.opened", reason=change.reason, shut_s=round(change.shut_for_s, 1))
+    elif change.state is GateState.HALF_OPEN:
+        log.info("gate.probed", reason=change.reason)
+    elif not change.came:
+        shut_s = round(change.shut_for_s, 1)
+        log.warning("gate.held", reason=change.reason, detail=change.text, reasons=change.reasons, shut_s=shut_s)
+    else:
+        told = failures if change.reason in PROBED else ()
+        log.error(
+            "gate.shut",
+            reason=change.reason,
+            detail=change.text,
+            advice=ADVICE[change.reason],
+            failures=dict(Counter(failure.code for failure in told)) or None,
+            trace_ids=[failure.trace_id for failure in told if failure.trace_id] or None,
+            correlation_ids=[failure.correlation_id for failure in told if failure.correlation_id] or None,
+        )
