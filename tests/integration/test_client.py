@@ -235,6 +235,12 @@ class TestNobodyKnows:
         assert isinstance(error, Ambiguous)
         assert error.code == "attempt_timeout"
 
+    async def test_a_failure_names_the_id_it_was_sent_with(self) -> None:
+        async with FaultServer(stalling) as server, client_of(server.origin, attempt_timeout_s=0.3) as client:
+            error = await failing_attempt(client)
+
+        assert error.correlation_id == server.requests[0].headers["x-optum-consumer-correlation-id"]
+
     @pytest.mark.fault(93)
     @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"], ids=["head", "body"])
     async def test_a_trickle_does_not_prolong_an_attempt(self, head: bytes) -> None:
