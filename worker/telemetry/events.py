@@ -291,6 +291,7 @@ EVENTS: tuple[Event, ...] = (
         "warning",
         "submission stays paused: a trial failed, or one of several reasons went",
         "reason detail reasons shut_s",
+        "see the `gate.shut` before it",
     ),
     Event("gate.probed", "info", "the service seems to be back; a few claims try it", "reason"),
     Event("gate.opened", "info", "submission goes on", "reason shut_s"),
