@@ -7,6 +7,7 @@ last, so that nothing is taken before everything it needs is there.
 import gc
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -19,6 +20,7 @@ from worker.flow.gate import GateState
 from worker.flow.watch import Watch
 from worker.ledger import ParkedClaims, ParkedFilter, SqliteLedger, open_ledger
 from worker.pacing import STEADY, make_pace, remember_limit
+from worker.pausing import pause_file
 from worker.pipeline import Neighbours, Pipeline
 from worker.ports import Api, Sink, Source
 from worker.precheck import open_client
@@ -28,7 +30,16 @@ from worker.settings import Settings, guarded, warnings_of
 from worker.settling import OnSettled
 from worker.tally import Tally
 from worker.telemetry.http import serve_probes
-from worker.upkeep import end_in_time, end_on_refusal, gauge, keep_to_allowance, obey_signals, purge
+from worker.upkeep import (
+    end_in_time,
+    end_on_refusal,
+    gauge,
+    keep_to_allowance,
+    look_for_pause,
+    obey_pause,
+    obey_signals,
+    purge,
+)
 
 log = structlog.get_logger()
 
@@ -69,6 +80,8 @@ async def work(
         intake = _source(settings, source, replay)
         period = await begin_period(ledger)
         pace = await make_pace(settings, ledger, tally)
+        pause = pause_file(settings.state.url)
+        await look_for_pause(pace.gate, pause)
         pipeline = Pipeline(
             settings,
             Neighbours(intake, ledger, outputs, api),
@@ -99,6 +112,7 @@ async def work(
                 settings,
                 tally,
                 begin,
+                pause=pause,
                 tokens_had=lambda: api.tokens_had,
                 once=once,
                 purging=purging,
@@ -172,6 +186,7 @@ async def _supervise(
     tally: Tally,
     begin: Callable[[], Coroutine[Any, Any, None]],
     *,
+    pause: Path,
     tokens_had: Callable[[], int],
     once: bool,
     purging: bool,
@@ -181,6 +196,7 @@ async def _supervise(
     async with anyio.create_task_group() as beside:
         beside.start_soon(obey_signals, pipeline, tally)
         beside.start_soon(gauge, pipeline, tokens_had, tally)
+        beside.start_soon(obey_pause, pipeline.gate, pause)
         if observer is not None:
             beside.start_soon(observer, pipeline, tally)
         if once:

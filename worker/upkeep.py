@@ -1,16 +1,21 @@
-"""What runs beside the flow: obeying signals, ending a `once` run that cannot end by itself, removing old content."""
+"""What runs beside the flow: obeying signals and an operator's pause, ending `once` runs, removing old content."""
 
+import contextlib
 import signal
 import threading
 import time
 from collections.abc import Callable
 from os import _exit
+from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import structlog
 
-from worker.errors import StorageFull
+from worker.errors import StateError, StorageFull
+from worker.flow.gate import Gate
 from worker.ledger import SqliteLedger
+from worker.pausing import read_pause
 from worker.pipeline import Pipeline
 from worker.tally import Tally
 
@@ -20,6 +25,7 @@ ABORT_WITHIN_S = 3.0
 PURGE_EVERY_S = 3600.0
 GAUGE_EVERY_S = 1.0
 ALLOWANCE_LOOK_S = 0.2
+PAUSE_LOOK_S = 0.5
 
 
 class Interrupted(Exception):
@@ -44,6 +50,26 @@ async def obey_signals(pipeline: Pipeline, tally: Tally) -> None:
             draining = True
             log.info("worker.draining", signal=signal.Signals(number).name, in_flight=tally.in_flight)
             pipeline.drain()
+
+
+async def obey_pause(gate: Gate, file: Path) -> None:
+    """Keep the gate shut while an operator's pause holds; where that cannot be told, leave it as it is."""
+    while True:
+        with contextlib.suppress(StateError):
+            await look_for_pause(gate, file)
+        await anyio.sleep(PAUSE_LOOK_S)
+
+
+async def look_for_pause(gate: Gate, file: Path) -> None:
+    """Shut the gate if a pause holds, withdraw it if none does.
+
+    :raises worker.errors.StateError: if that cannot be told.
+    """
+    pause = await anyio.to_thread.run_sync(read_pause, file)
+    if pause is None:
+        gate.open("operator")
+    else:
+        gate.shut("operator", pause.reason or "no reason given")
 
 
 async def end_on_refusal(pipeline: Pipeline) -> None:

@@ -1,3 +1,4 @@
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,3 +27,12 @@ def own_simulator() -> Iterator[Simulator]:
 def site(tmp_path: Path, simulator: Simulator) -> Site:
     """Folders and settings of a worker that talks to the shared simulator."""
     return Site(tmp_path, simulator.origin)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+    return port

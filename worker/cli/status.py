@@ -12,6 +12,7 @@ from worker.cli.console import disposition_table, plural, rows_table, stdout
 from worker.cli.options import Config, add_command, settings_from
 from worker.cli.summary import told
 from worker.ledger import Balance, open_ledger_readonly
+from worker.pausing import Pause, pause_file, read_pause
 from worker.ports import BatchSummary
 from worker.reconciliation import Books, balances
 from worker.settings import Settings
@@ -29,10 +30,11 @@ BALANCE_COLUMNS = ("batch", "file", "state", "claims in", "results", "pending", 
 
 
 class State(msgspec.Struct, frozen=True):
-    """What `status` tells: the totals of all batches by disposition, and the newest batches."""
+    """What `status` tells: the totals of all batches by disposition, the newest batches, an operator's pause."""
 
     totals: dict[str, int]
     batches: list[BatchSummary]
+    paused: Pause | None = None
 
 
 def register(app: typer.Typer) -> None:
@@ -56,19 +58,23 @@ def status(
     settings = settings_from(config, online=False)
     if reconcile:
         return _tell_balances(*anyio.run(_balance, settings, only_open, limit), as_json=as_json)
-    state = anyio.run(_read, settings, only_open, limit)
+    paused = read_pause(pause_file(settings.state.url))
+    state = anyio.run(_read, settings, only_open, limit, paused)
     if as_json:
         typer.echo(msgspec.json.encode(state).decode())
         return 0
     console = stdout()
+    if state.paused is not None:
+        told = f"paused since {_time(state.paused.since)}: {state.paused.reason or 'no reason given'}"
+        console.print(f"{told}; go on with: precheck-worker resume\n", markup=False)
     console.print(rows_table("", COLUMNS, map(_row, state.batches), right=("claims", "answered", "in retry", "parked")))
     console.print(disposition_table(state.totals, title="\nAll batches"))
     return 0
 
 
-async def _read(settings: Settings, only_open: bool, limit: int) -> State:
+async def _read(settings: Settings, only_open: bool, limit: int, paused: Pause | None) -> State:
     async with open_ledger_readonly(settings.state.url) as ledger:
-        return State(await ledger.totals(), list(await ledger.summaries(open_only=only_open, limit=limit)))
+        return State(await ledger.totals(), list(await ledger.summaries(open_only=only_open, limit=limit)), paused)
 
 
 class Reconciliation(msgspec.Struct, frozen=True):
@@ -126,14 +132,17 @@ def _balance_row(one: Balance) -> tuple[str, ...]:
 
 
 def _row(summary: BatchSummary) -> tuple[str, ...]:
-    received = datetime.fromtimestamp(summary.batch.received_at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     return (
         summary.batch.batch_id,
         summary.batch.name,
-        received,
+        _time(summary.batch.received_at),
         summary.state,
         "?" if summary.total is None else f"{summary.total:,}",
         f"{sum(summary.counts.values()):,}",
         f"{summary.in_retry:,}",
         f"{summary.parked:,}",
     )
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
