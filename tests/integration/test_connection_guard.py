@@ -44,7 +44,7 @@ async def exchanging(connector: aiohttp.BaseConnector) -> AsyncIterator[Callable
         exchanger = Exchanger(session, proxy=None, timeout=aiohttp.ClientTimeout(total=5), max_response_bytes=1 << 16)
 
         async def post(address: str) -> bytes:
-            return (await exchanger.exchange("POST", URL(address), {}, b"claim")).body
+            return (await exchanger.exchange("POST", URL(address), b"", b"claim")).body
 
         yield post
 

@@ -85,7 +85,9 @@ async def test_a_thousand_callers_share_one_fetch() -> None:
                 callers.start_soon(call)
 
     assert len(got) == 1000
-    assert {(token.generation, token.value, token.authorization) for token in got} == {(1, "token-1", "Bearer token-1")}
+    assert {(token.generation, token.value, token.header) for token in got} == {
+        (1, "token-1", b"Authorization: Bearer token-1\r\n")
+    }
     assert len(endpoint.asked_at) == 1
 
 

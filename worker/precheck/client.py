@@ -21,7 +21,7 @@ from worker.claim import Claim
 from worker.errors import AttemptFailed, CredentialsRefused, SettingsError, WorkerError
 from worker.precheck.codes import code_problems
 from worker.precheck.endpoints import Endpoints
-from worker.precheck.exchange import Exchanger, Reply
+from worker.precheck.exchange import Exchanger, Reply, header_lines
 from worker.precheck.request import Request, RequestBuilder
 from worker.precheck.retry_after import parse_retry_after
 from worker.precheck.token import Token, TokenProvider
@@ -125,7 +125,7 @@ class PrecheckClient:
         :raises worker.errors.CredentialsRefused: if the token endpoint refuses who we are.
         """
         token = await self._tokens.get()
-        headers = {"Accept": "*/*", "Accept-Encoding": "identity", "Authorization": token.authorization}
+        headers = header_lines({"Accept": "*/*", "Accept-Encoding": "identity"}) + token.header
         try:
             reply = await self._health.exchange("GET", self._endpoints.health, headers)
         except AttemptFailed as failure:
@@ -153,8 +153,7 @@ class PrecheckClient:
         return reply
 
     async def _post_with(self, token: Token, request: Request) -> Reply:
-        headers = request.headers
-        headers["Authorization"] = token.authorization
+        headers = request.headers + token.header
         reply = await self._claims.exchange("POST", self._endpoints.precheck, headers, request.body)
         self._note(reply, token)
         return reply

@@ -9,6 +9,7 @@ import os
 import msgspec
 
 from worker.claim import Claim
+from worker.precheck.exchange import header_lines
 from worker.settings import Settings
 
 _encode = msgspec.json.Encoder().encode
@@ -19,9 +20,9 @@ _IDS_AT_ONCE = 256
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """What is sent for one attempt, all but the token."""
+    """What is sent for one attempt, all but the token. `headers` are lines as they stand in a request."""
 
-    headers: dict[str, str]
+    headers: bytes
     body: bytes
     correlation_id: str
 
@@ -35,10 +36,11 @@ class RequestBuilder:
 
     def __init__(self, settings: Settings) -> None:
         api = settings.api
-        self._headers = {"Accept": "application/json", "Accept-Encoding": "identity", **api.headers}
-        self._headers["Content-Type"] = "application/json"
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity", **api.headers}
+        headers["Content-Type"] = "application/json"
         if settings.environment == "sandbox":
-            self._headers["environment"] = "sandbox"
+            headers["environment"] = "sandbox"
+        self._headers = header_lines(headers)
         self._flat = api.request_format == "flat"
         if self._flat:
             self._opening = b'{"x12RequestData":'
@@ -51,8 +53,9 @@ class RequestBuilder:
         if not (tax_id.isascii() and tax_id.isdigit() and len(tax_id) <= _MAX_TAX_ID_DIGITS):
             return None
         correlation_id = new_correlation_id()
-        headers = {**self._headers, "providerTaxId": tax_id, "x-optum-consumer-correlation-id": correlation_id}
-        return Request(headers, self._build_body(claim), correlation_id)
+        # Both are safe in a header: one is made of digits, the other was made here.
+        own = f"providerTaxId: {tax_id}\r\nx-optum-consumer-correlation-id: {correlation_id}\r\n"
+        return Request(self._headers + own.encode(), self._build_body(claim), correlation_id)
 
     def _build_body(self, claim: Claim) -> bytes:
         interchange = _encode(decode_interchange(claim.interchange))

@@ -59,16 +59,12 @@ class TokenEndpoint(Protocol):
 
 
 class Token(msgspec.Struct, frozen=True, gc=False):
-    """A token in use. `authorization` is the header's value; `origin` the only place it may be sent to."""
+    """A token in use. `header` is the line that carries it; `origin` the only place it may be sent to."""
 
     generation: int
     origin: str
-    authorization: str
-
-    @property
-    def value(self) -> str:
-        """The token itself."""
-        return self.authorization.removeprefix("Bearer ")
+    value: str
+    header: bytes
 
     def __repr__(self) -> str:
         """Leave the token out."""
@@ -177,7 +173,8 @@ class TokenProvider:
         lifetime_s = min(max(grant.lifetime_s, MIN_LIFETIME_S), MAX_LIFETIME_S)
         self._generation += 1
         self._forced = self._forced and self._token is None
-        self._token = Token(self._generation, self.origin, f"Bearer {grant.value}")
+        header = f"Authorization: Bearer {grant.value}\r\n".encode()
+        self._token = Token(self._generation, self.origin, grant.value, header)
         self._ends_at = asked_at + lifetime_s
         self._refresh_at = asked_at + lifetime_s * _draw(*REFRESH_AT)
         self._accepted = False

@@ -27,7 +27,7 @@ import msgspec
 
 from worker.errors import Ambiguous, CredentialsRefused, NotSent, SettingsError, TokenUnavailable
 from worker.precheck.endpoints import Endpoints
-from worker.precheck.exchange import Exchanger, Reply
+from worker.precheck.exchange import Exchanger, Reply, header_lines
 from worker.precheck.retry_after import parse_retry_after
 from worker.precheck.token import Grant
 from worker.settings import AuthSettings, read_secret
@@ -97,7 +97,9 @@ class HttpTokenEndpoint:
 
     async def _ask(self, secret: str) -> Grant:
         content_type, body = self._encode(secret)
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "Content-Type": content_type}
+        headers = header_lines(
+            {"Accept": "application/json", "Accept-Encoding": "identity", "Content-Type": content_type}
+        )
         try:
             reply = await self._exchanger.exchange("POST", self._url, headers, body)
         except (NotSent, Ambiguous) as failure:
