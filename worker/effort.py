@@ -10,10 +10,11 @@ class Effort:
 
     `attempts` counts POSTs, without a 401's repeat and without a lost race for an idle connection;
     `first_sent_at` is seconds since the epoch; `began` is the steady clock at the first attempt of this
-    process, from which the deadline counts.
+    process, from which the deadline counts. `noted`: the ledger has a row of its own for the claim, so that its
+    attempts are noted there and not by how far its batch was sent.
     """
 
-    __slots__ = ("ambiguous_attempts", "attempts", "batch", "began", "claim", "first_sent_at", "repeated")
+    __slots__ = ("ambiguous_attempts", "attempts", "batch", "began", "claim", "first_sent_at", "noted", "repeated")
 
     def __init__(self, batch: OpenBatch, claim: Claim) -> None:
         self.batch = batch
@@ -22,6 +23,7 @@ class Effort:
         self.ambiguous_attempts = claim.ambiguous_attempts
         self.first_sent_at = claim.first_sent_at
         self.began: float | None = None
+        self.noted = claim.generation > 1 or claim.attempts > 0 or claim.due_at > 0
         self.repeated = claim.attempts > 0
 
     def spent(self, due_at: float) -> Spent:

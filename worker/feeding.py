@@ -90,24 +90,22 @@ class Feeder:
                 fresh.append(self._claim(batch, one))
             else:
                 refused.append((one, reason))
-        fresh = await self._without_unsafe(batch, fresh)
+        fresh = self._without_unsafe(batch, fresh)
         self._turns.offer(batch, (claim for claim in fresh if not claim.due_at))
         for claim in fresh:
             if claim.due_at:
                 self._turns.defer(Effort(batch, claim), self._policy.time_left_s(claim.due_at, self._clock()))
-        if refused:
-            async with anyio.create_task_group() as together:
-                for one, reason in refused:
-                    generation = _generation(batch, one.ordinal)
-                    together.start_soon(self._recorder.refused, batch, one.ordinal, one.facts, reason, generation)
+        for one, reason in refused:
+            self._recorder.refused(batch, one.ordinal, one.facts, reason, _generation(batch, one.ordinal))
+        await self._recorder.room()
 
-    async def _without_unsafe(self, batch: OpenBatch, claims: list[Claim]) -> list[Claim]:
+    def _without_unsafe(self, batch: OpenBatch, claims: list[Claim]) -> list[Claim]:
         """Give a result to claims that may have arrived before a crash, where a repeat would submit them twice."""
         if self._safe_to_repeat:
             return claims
         for claim in claims:
             if claim.ambiguous_attempts:
-                await self._recorder.answered(Effort(batch, claim), OUTCOME_UNKNOWN, latency_s=None)
+                self._recorder.answered(Effort(batch, claim), OUTCOME_UNKNOWN, latency_s=None)
         return [claim for claim in claims if not claim.ambiguous_attempts]
 
     def _reason_to_refuse(self, one: SplitClaim) -> Reason | None:
@@ -143,7 +141,7 @@ class Feeder:
         left = []
         for one in splits:
             earlier = known.get(one.ordinal)
-            if earlier is None or not await self._recorder.reused(batch, earlier):
+            if earlier is None or not self._recorder.reused(batch, earlier):
                 left.append(one)
         return left
 

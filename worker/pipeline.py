@@ -2,12 +2,12 @@
 
 ::
 
-    ┌─ storing ───────────────────────────────────────────────┐
-    │  outbox per sink · settler · gate probes                 │
-    │  ┌─ flow ──────────────────────────────────────────────┐ │
-    │  │  intake ─▶ turns ─▶ submitter ─▶ recorder ─▶ ledger │ │
-    │  └─────────────────────────────────────────────────────┘ │
-    └──────────────────────────────────────────────────────────┘
+    ┌─ storing ─────────────────────────────────────────────────────┐
+    │  recorder ─▶ ledger ─▶ outbox per sink · settler · gate probes │
+    │  ┌─ flow ────────────────────────────────────────────────┐    │
+    │  │  intake ─▶ turns ─▶ submitter                          │    │
+    │  └────────────────────────────────────────────────────────┘    │
+    └────────────────────────────────────────────────────────────────┘
 
 A drain stops intake and dispatcher, lets the attempts under way end (for `drain_s` at most), then lets the
 results reach the sinks and settles what is finished. What is unfinished goes back to the source; the ledger
@@ -109,8 +109,14 @@ class Pipeline:
             allowance=claims_per_run(settings.environment),
             clock=steady,
         )
-        recorder = Recorder(
-            neighbours.ledger, self.board, pace.gate, tally, settings.environment, announce=self._announce
+        recorder = self._recorder = Recorder(
+            neighbours.ledger,
+            self.board,
+            pace.gate,
+            tally,
+            settings.environment,
+            announce=self._announce,
+            most_drafts=most + 256,
         )
         self.intake: Feed
         if replay is not None:
@@ -157,7 +163,6 @@ class Pipeline:
             recorder,
             pace,
             tally,
-            most_unstored=2 * most + 256,
             safe_to_repeat=settings.api.safe_to_repeat,
             steady=steady,
         )
@@ -192,6 +197,7 @@ class Pipeline:
         async with anyio.create_task_group() as storing:
             for outbox in self.outboxes:
                 storing.start_soon(outbox.run)
+            storing.start_soon(self._recorder.run)
             storing.start_soon(self._settler.run)
             storing.start_soon(run_probes, self._pace.gate, self._neighbours.api.healthy)
             await self._flow(once=once)
@@ -218,6 +224,7 @@ class Pipeline:
 
     async def _flushed(self) -> None:
         """Wait until every result is in every sink and every finished batch is settled."""
+        await self._recorder.flushed()
         while self.board.newest > min(outbox.reached for outbox in self.outboxes) or self.board.finished:
             with anyio.move_on_after(0.05):
                 await self.board.changed()

@@ -4,7 +4,7 @@ Every implementation and every fake in `worker.testing` passes the same conforma
 its contract: who calls, how often, and what holds on return.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -233,18 +233,28 @@ class Ledger(Protocol):
         """
         ...
 
+    async def reserve(self, marks: Mapping[int, int]) -> None:
+        """Note that first attempts may be under way from now on; await it before the first byte of any of them.
+
+        `marks` maps a batch's number to the ordinal up to which its claims may have been sent for the first time.
+        """
+        ...
+
     async def dispatch(self, claim: Claim, attempt: int) -> None:
-        """Note that attempt number `attempt` of the claim is about to be made; await it before the first byte."""
+        """Note that attempt number `attempt` of the claim is about to be made; await it before the first byte.
+
+        For claims that had an attempt before, in this process or another; of first attempts `reserve` is told.
+        """
         ...
 
     async def defer(self, claim: Claim, spent: Spent) -> None:
         """Note that an attempt ended without a verdict and when the next one is due."""
         ...
 
-    async def record(self, record: Record) -> int:
-        """Store a claim's result, exactly one per result_id; returns its place in the outbox.
+    async def record(self, records: Sequence[Record]) -> Sequence[int]:
+        """Store results, exactly one per result_id; returns their places in the outbox, in the order given.
 
-        If the result is already there nothing changes and the known place is returned.
+        Where a result is already there nothing changes and the known place is returned.
         """
         ...
 

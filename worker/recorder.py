@@ -1,15 +1,20 @@
 """Makes results: from a verdict, a refusal or an earlier result to one durable record and one log line.
 
+::
+
+    answered · refused · reused ──▶ drafts ──(all that wait, together)──▶ ledger ──▶ board, outboxes, log
+
 The record is in the ledger before anything else happens to it; from then on the API is never asked again
 for that claim. A full disk does not lose an answer: it stays in memory, the gate is shut, and storing is
-tried again until there is room.
+tried again until there is room. Whoever brings results does not wait for the disk, only while the drafts are many.
 """
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -17,6 +22,7 @@ import structlog
 from worker.batches import Board, OpenBatch
 from worker.claim import Batch, Claim
 from worker.effort import Effort
+from worker.flow.bell import Bell
 from worker.flow.gate import Gate
 from worker.flow.room import once_there_is_room
 from worker.ports import Emission, Ledger, Record
@@ -45,8 +51,16 @@ OUTCOME_UNKNOWN = Verdict(
 )
 
 
+class Draft(NamedTuple):
+    """A result on its way to the disk. `parked` is its claim, if that may be sent again."""
+
+    batch: OpenBatch
+    result: Result
+    parked: Claim | None
+
+
 class Recorder:
-    """Stores results and tells the board; called concurrently, once per claim and generation."""
+    """Stores results and tells the board; called once per claim and generation. Its one task is `run`."""
 
     def __init__(
         self,
@@ -57,6 +71,7 @@ class Recorder:
         environment: str,
         *,
         announce: Callable[[Emission], None],
+        most_drafts: int = 1000,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ledger = ledger
@@ -67,11 +82,45 @@ class Recorder:
         self._announce = announce
         self._clock = clock
         self._transactions: OrderedDict[str, str] = OrderedDict()
+        self._drafts: list[Draft] = []
+        self._storing = 0
+        self._most_drafts = most_drafts
+        self._more = Bell()
+        self._stored = Bell()
         # Bound once: looking up how to log costs as much as a fifth of the line that every claim gets.
         self._log = structlog.get_logger().bind()
 
-    async def answered(self, effort: Effort, verdict: Verdict, *, latency_s: float | None) -> None:
-        """Store the result of a claim whose verdict has a disposition. Returns once it is durable."""
+    @property
+    def crowded(self) -> bool:
+        """Whether so many results wait for the disk that no more should be brought."""
+        return len(self._drafts) + self._storing >= self._most_drafts
+
+    async def room(self) -> None:
+        """Wait while it is crowded."""
+        while self.crowded:
+            await self._stored.wait()
+
+    async def flushed(self) -> None:
+        """Wait until every result brought so far is durable."""
+        while self._drafts or self._storing:
+            await self._stored.wait()
+
+    async def run(self) -> None:
+        """Store what is brought until cancelled.
+
+        :raises worker.errors.StateError: if the ledger cannot be trusted any more.
+        """
+        while True:
+            while not self._drafts:
+                await self._more.wait()
+            drafts, self._drafts = self._drafts, []
+            self._storing = len(drafts)
+            await self._store(drafts)
+            self._storing = 0
+            self._stored.ring()
+
+    def answered(self, effort: Effort, verdict: Verdict, *, latency_s: float | None) -> None:
+        """Bring the result of a claim whose verdict has a disposition."""
         claim = effort.claim
         verdict = self._held_against_others(claim, verdict)
         result = self._result(
@@ -87,16 +136,14 @@ class Recorder:
         )
         # A request fault speaks against query or settings: once those are mended the claim is worth another try.
         replayable = result.disposition in REPLAYABLE or verdict.request_fault
-        await self._store(effort.batch, result, parked=claim if replayable else None)
+        self._bring(Draft(effort.batch, result, claim if replayable else None))
 
-    async def refused(
-        self, batch: OpenBatch, ordinal: int, facts: ClaimFacts, reason: Reason, generation: int = 1
-    ) -> None:
-        """Store an `invalid` result: the claim was refused here and never sent."""
+    def refused(self, batch: OpenBatch, ordinal: int, facts: ClaimFacts, reason: Reason, generation: int = 1) -> None:
+        """Bring an `invalid` result: the claim was refused here and never sent."""
         verdict = Verdict(disposition=Disposition.INVALID, reason=reason)
-        await self._store(batch, self._result(batch.batch, ordinal, facts, verdict, generation=generation), parked=None)
+        self._bring(Draft(batch, self._result(batch.batch, ordinal, facts, verdict, generation=generation), None))
 
-    async def reused(self, batch: OpenBatch, known: Result) -> bool:
+    def reused(self, batch: OpenBatch, known: Result) -> bool:
         """Tell an earlier result again for the equal claim of an equal batch; False if it is not certain enough."""
         refused_as_request = known.reason is not None and known.reason.source == "http"
         if known.disposition not in REUSABLE or refused_as_request:
@@ -117,8 +164,12 @@ class Recorder:
             completed_at=_iso(self._clock()),
             latency_ms=None,
         )
-        await self._store(batch, result, parked=None)
+        self._bring(Draft(batch, result, None))
         return True
+
+    def _bring(self, draft: Draft) -> None:
+        self._drafts.append(draft)
+        self._more.ring()
 
     def _result(
         self,
@@ -173,22 +224,16 @@ class Recorder:
             environment=self._environment,
         )
 
-    async def _store(self, batch: OpenBatch, result: Result, *, parked: Claim | None) -> None:
-        record = Record(
-            batch_number=batch.batch.number,
-            ordinal=result.ordinal,
-            generation=result.generation,
-            result_id=result.result_id,
-            disposition=result.disposition.value,
-            reason_code=result.reason.code if result.reason else None,
-            transaction_id=result.transaction_id,
-            body=encode_result(result),
-            parked=parked,
-        )
-        seq = await once_there_is_room(self._gate, lambda: self._ledger.record(record), what="ledger")
-        self._board.answered(batch, seq, record.disposition)
-        self._announce(Emission(seq, record.batch_number, record.result_id, record.body))
-        self._tally.claim_completed(record.disposition, result.latency_ms)
+    async def _store(self, drafts: Sequence[Draft]) -> None:
+        records = [_record(draft) for draft in drafts]
+        seqs = await once_there_is_room(self._gate, lambda: self._ledger.record(records), what="ledger")
+        for draft, record, seq in zip(drafts, records, seqs, strict=True):
+            self._board.answered(draft.batch, seq, record.disposition)
+            self._announce(Emission(seq, record.batch_number, record.result_id, record.body))
+            self._tally.claim_completed(record.disposition, draft.result.latency_ms)
+            self._tell(draft.result, record)
+
+    def _tell(self, result: Result, record: Record) -> None:
         self._log.info(
             "claim.completed",
             claim_id=result.claim_id,
@@ -229,6 +274,21 @@ class Recorder:
             "worker",
         )
         return msgspec.structs.replace(verdict, disposition=Disposition.REVIEW, reason=reason)
+
+
+def _record(draft: Draft) -> Record:
+    result = draft.result
+    return Record(
+        batch_number=draft.batch.batch.number,
+        ordinal=result.ordinal,
+        generation=result.generation,
+        result_id=result.result_id,
+        disposition=result.disposition.value,
+        reason_code=result.reason.code if result.reason else None,
+        transaction_id=result.transaction_id,
+        body=encode_result(result),
+        parked=draft.parked,
+    )
 
 
 def _iso(seconds: float) -> str:

@@ -109,7 +109,8 @@ class Replay:
             log.info("batch.replayed", batch=one.batch.name, batch_id=one.batch.batch_id, claims=one.claims)
         unsafe = [claim for claim in claims if claim.ambiguous_attempts and not self._safe_to_repeat]
         for claim in unsafe:
-            await self._recorder.answered(Effort(batch, claim), OUTCOME_UNKNOWN, latency_s=None)
+            self._recorder.answered(Effort(batch, claim), OUTCOME_UNKNOWN, latency_s=None)
+        await self._recorder.room()
         safe = [claim for claim in claims if claim not in unsafe] if unsafe else claims
         self._turns.offer(batch, (claim for claim in safe if not claim.due_at))
         for claim in safe:

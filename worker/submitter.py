@@ -1,12 +1,14 @@
-"""Sends claims: one dispatcher lets them through gate, rate and limiter, one task an attempt does the rest.
+"""Sends claims: gate, rate and limiter let them through, and a lane makes one attempt after another.
 
 ::
 
     turns ─▶ gate ─▶ rate ─▶ limiter ─▶ ledger: in flight ─▶ POST ─▶ verdict ─▶ recorder
       ▲                                                         │
-      └───────── due time, noted in the ledger ◀── not yet ─────┘   no slot and no task is held meanwhile
+      └───────── due time, noted in the ledger ◀── not yet ─────┘   no slot and no lane is held meanwhile
 
-A drain stops the dispatcher; attempts under way are not cancelled, they have their own time-out.
+The dispatcher waits for whatever an attempt has to wait for and then opens a lane. A lane whose attempt has ended
+goes on with the next claim if that may begin at once, which under load it may: so the claims of a busy worker cost no
+task each. A drain stops the dispatcher; attempts under way are not cancelled, they have their own time-out.
 """
 
 import time
@@ -15,11 +17,11 @@ from collections.abc import Callable
 import anyio
 import msgspec
 import structlog
-from anyio.abc import TaskGroup
 
 from worker.crashpoint import crashpoint
 from worker.effort import Effort
 from worker.errors import Ambiguous, AttemptFailed, CredentialsRefused, StateError, TokenUnavailable
+from worker.flow.bell import Bell
 from worker.flow.gate import GateState
 from worker.flow.limiter import Signal
 from worker.flow.pace import Pace
@@ -27,6 +29,7 @@ from worker.flow.retry import GiveUp
 from worker.flow.room import once_there_is_room
 from worker.ports import Api, Ledger
 from worker.recorder import Recorder
+from worker.reserving import Reservations
 from worker.result import AttemptClass, Disposition, Reason, Verdict
 from worker.tally import Tally
 from worker.turns import Turns
@@ -46,7 +49,6 @@ class Submitter:
         pace: Pace,
         tally: Tally,
         *,
-        most_unstored: int,
         safe_to_repeat: bool = True,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = anyio.current_time,
@@ -57,7 +59,8 @@ class Submitter:
         self._recorder = recorder
         self._pace = pace
         self._tally = tally
-        self._unstored = anyio.Semaphore(most_unstored, fast_acquire=True)
+        self._reservations = Reservations(ledger, turns, pace.gate, run_ahead=safe_to_repeat)
+        self._slot_free = Bell()
         self._safe_to_repeat = safe_to_repeat
         self._clock = clock
         self._steady = steady
@@ -65,56 +68,75 @@ class Submitter:
 
     async def run(self) -> None:
         """Dispatch until `stop`, then wait for the attempts under way."""
-        async with anyio.create_task_group() as attempts:
+        async with anyio.create_task_group() as lanes:
             with self._dispatching:
-                await self._dispatch(attempts)
+                while True:
+                    if effort := await self._next():
+                        lanes.start_soon(self._lane, effort)
 
     def stop(self) -> None:
         """Begin no further attempt."""
         self._dispatching.cancel()
 
-    async def _dispatch(self, attempts: TaskGroup) -> None:
+    async def _next(self) -> Effort | None:
+        """Wait for a claim, for room for its result, and for gate, rate and a slot, in this order."""
         pace = self._pace
-        while True:
-            await self._turns.wait()
-            await self._unstored.acquire()
-            await self._leave()
-            effort = self._turns.pop()
-            if effort is None:
-                pace.limiter.release(Signal.IGNORE, 0.0)
-                self._unstored.release()
-                continue
-            pace.budget.record(effort.repeated, self._steady())
-            self._tally.in_flight += 1
-            attempts.start_soon(self._attempt, effort)
-
-    async def _leave(self) -> None:
-        """Wait for gate, rate and a slot, in this order; the gate is not shut at the moment of return."""
-        pace = self._pace
+        await self._turns.wait()
+        await self._recorder.room()
         while True:
             if not pace.gate.try_enter():
                 await pace.gate.enter()
             if not pace.rate.try_acquire():
                 await pace.rate.acquire()
-            if not pace.limiter.try_acquire():
-                await pace.limiter.acquire()
+            while not pace.limiter.try_acquire():
+                await self._slot_free.wait()
             if pace.gate.state is not GateState.SHUT:
-                return
+                return self._begin()
             pace.limiter.release(Signal.IGNORE, 0.0)
 
+    def _next_at_once(self) -> Effort | None:
+        """Give the next claim if nothing has to be waited for; what has is the dispatcher's."""
+        pace = self._pace
+        stopped = self._dispatching.cancel_called
+        if stopped or not pace.gate.is_open or self._recorder.crowded or not self._turns.any_now:
+            return None
+        if not pace.limiter.try_acquire():
+            return None
+        if not pace.rate.try_acquire():
+            pace.limiter.release(Signal.IGNORE, 0.0)
+            return None
+        return self._begin()
+
+    def _begin(self) -> Effort | None:
+        """Take the claim whose turn it is, for the slot that was acquired."""
+        effort = self._turns.pop()
+        if effort is None:
+            self._pace.limiter.release(Signal.IGNORE, 0.0)
+            return None
+        self._pace.budget.record(effort.repeated, self._steady())
+        self._tally.in_flight += 1
+        return effort
+
+    async def _lane(self, first: Effort) -> None:
+        """Make one attempt after another, as long as the next may begin at once."""
+        effort: Effort | None = first
+        while effort is not None:
+            await self._attempt(effort)
+            effort = self._next_at_once()
+            if self._pace.limiter.in_flight < self._pace.limiter.limit:
+                self._slot_free.ring()
+
     async def _attempt(self, effort: Effort) -> None:
-        """Make one attempt and see its end stored; whatever goes wrong here harms this claim only."""
+        """Make one attempt and see to its end; whatever goes wrong here harms this claim only."""
         try:
             verdict, latency_s = await self._post(effort)
             if verdict is not None:
                 await self._conclude(effort, verdict, latency_s)
         except StateError:
             raise
-        except Exception as error:  # the outermost frame of the task: one claim fails, not all
+        except Exception as error:  # the outermost frame of an attempt: one claim fails, not all
             log.exception("task.failed", claim_id=effort.claim.claim_id)
-            await self._record(effort, _broken(type(error).__name__), None)
-        finally:
-            self._unstored.release()
+            self._recorder.answered(effort, _broken(type(error).__name__), latency_s=None)
 
     async def _post(self, effort: Effort) -> tuple[Verdict | None, float]:
         """Post once; a verdict of None means that nothing was sent and the claim is back in its queue."""
@@ -158,6 +180,9 @@ class Submitter:
             effort.began = now
         if effort.first_sent_at is None:
             effort.first_sent_at = self._clock()
+        if not effort.noted:
+            await self._reservations.cover(effort)
+            return
         number = effort.attempts + 1
         await once_there_is_room(self._pace.gate, lambda: self._ledger.dispatch(effort.claim, number), what="ledger")
 
@@ -165,9 +190,13 @@ class Submitter:
         """Put a claim that was not sent back into its queue, and unsay in the ledger that it is in flight."""
         if not effort.attempts:
             effort.first_sent_at = None
-        spent = effort.spent(self._clock())
+        await self._defer(effort, 0.0)
+
+    async def _defer(self, effort: Effort, after_s: float) -> None:
+        spent = effort.spent(self._clock() + after_s)
         await once_there_is_room(self._pace.gate, lambda: self._ledger.defer(effort.claim, spent), what="ledger")
-        self._turns.defer(effort, 0.0)
+        effort.noted = True
+        self._turns.defer(effort, after_s)
 
     def _count(self, effort: Effort, verdict: Verdict, *, charged: bool) -> None:
         effort.attempts += charged
@@ -180,13 +209,13 @@ class Submitter:
     async def _conclude(self, effort: Effort, verdict: Verdict, latency_s: float) -> None:
         """Store the result, or note when the claim is due again."""
         if verdict.disposition is not None:
-            await self._record(effort, verdict, latency_s)
+            self._recorder.answered(effort, verdict, latency_s=latency_s)
             return
         decision = self._pace.policy.decide(
             effort.attempts, self._elapsed_s(effort), floor_s=verdict.retry_after_s or 0
         )
         if isinstance(decision, GiveUp):
-            await self._record(effort, _given_up(effort, verdict), latency_s)
+            self._recorder.answered(effort, _given_up(effort, verdict), latency_s=latency_s)
             return
         log.debug(
             "claim.retried",
@@ -196,14 +225,7 @@ class Submitter:
             http_status=verdict.http_status,
             after_ms=round(decision.after_s * 1000),
         )
-        spent = effort.spent(self._clock() + decision.after_s)
-        await once_there_is_room(self._pace.gate, lambda: self._ledger.defer(effort.claim, spent), what="ledger")
-        self._turns.defer(effort, decision.after_s)
-
-    async def _record(self, effort: Effort, verdict: Verdict, latency_s: float | None) -> None:
-        # No shield against cancellation: between the answer and its place in a group commit nothing is awaited,
-        # and a group is carried to the disk whoever of those who wait for it is cancelled.
-        await self._recorder.answered(effort, verdict, latency_s=latency_s)
+        await self._defer(effort, decision.after_s)
 
     def _elapsed_s(self, effort: Effort) -> float:
         """Seconds since the first attempt of this process, without those in which the gate was shut."""

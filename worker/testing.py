@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -39,14 +39,17 @@ class MemoryLedger:
         await self._change()
         return [self._open(arrival) for arrival in arrivals]
 
+    async def reserve(self, marks: Mapping[int, int]) -> None:
+        """Note first attempts about to be made."""
+        await self._change()
+        for number, ordinal in marks.items():
+            self._marks[number] = max(self._marks[number], ordinal)
+
     async def dispatch(self, claim: Claim, attempt: int) -> None:
         """Note an attempt about to be made."""
         await self._change()
         key = (claim.batch.number, claim.ordinal, claim.generation)
         known = self._spent.get(key)
-        if attempt == 1 and claim.generation == 1 and known is None:
-            self._marks[claim.batch.number] = max(self._marks[claim.batch.number], claim.ordinal)
-            return
         ambiguous = max(claim.ambiguous_attempts, known[0].ambiguous_attempts if known else 0)
         first_sent_at = (known[0].first_sent_at if known else None) or claim.first_sent_at
         self._spent[key] = (Spent(attempt, ambiguous, first_sent_at, 0.0), True)
@@ -56,9 +59,12 @@ class MemoryLedger:
         await self._change()
         self._spent[claim.batch.number, claim.ordinal, claim.generation] = (spent, False)
 
-    async def record(self, record: Record) -> int:
-        """Store a result once."""
+    async def record(self, records: Sequence[Record]) -> Sequence[int]:
+        """Store each result once."""
         await self._change()
+        return [self._store(record) for record in records]
+
+    def _store(self, record: Record) -> int:
         key = (record.batch_number, record.ordinal, record.generation)
         return self.records.setdefault(key, (len(self.records) + 1, record))[0]
 

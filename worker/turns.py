@@ -6,8 +6,8 @@ their next attempt are in nobody's way: they hold no slot and no task, only thei
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
-from itertools import count
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count, islice
 
 import anyio
 
@@ -73,7 +73,7 @@ class Turns:
 
     async def wait(self) -> None:
         """Return once `pop` has something to give."""
-        while not (self._fresh_allowed() or self._repeat_allowed()):
+        while not self.any_now:
             with anyio.move_on_after(self._pause_s()):
                 await self._changed.wait()
 
@@ -93,6 +93,19 @@ class Turns:
         if len(batch.fresh) < LOW_WATER:
             batch.wants_more.ring()
         return Effort(batch, claim)
+
+    @property
+    def any_now(self) -> bool:
+        """Whether `pop` has something to give."""
+        return self._fresh_allowed() or self._repeat_allowed()
+
+    def upcoming(self, claims: int) -> Iterator[tuple[OpenBatch, int]]:
+        """Look at the fresh claims that come next, about so many: each batch with the last ordinal among them."""
+        if not self._turns:
+            return
+        share = max(1, claims // len(self._turns))
+        for batch in islice(self._turns, claims):
+            yield batch, batch.fresh[min(share, len(batch.fresh)) - 1].ordinal
 
     def _fresh_allowed(self) -> bool:
         return bool(self._turns) and len(self._due) < self._most_waiting and self._allowance != 0

@@ -9,7 +9,7 @@ async def test_earlier_is_the_latest_generation_of_each_answered_claim(place: Pl
     async with place() as ledger:
         batch = (await opened(ledger)).batch
         for ordinal, generation in [(1, 1), (1, 2), (2, 1), (4, 1)]:
-            await ledger.record(record(batch, ordinal, generation=generation))
+            await ledger.record([record(batch, ordinal, generation=generation)])
 
         earlier = await ledger.earlier(batch.number)
 
@@ -22,7 +22,7 @@ async def test_earlier_tells_what_the_next_generation_has_cost_and_an_attempt_in
     async with place() as ledger:
         batch = (await opened(ledger)).batch
         for ordinal in (1, 2, 3):
-            await ledger.record(record(batch, ordinal))
+            await ledger.record([record(batch, ordinal)])
         await ledger.dispatch(claim(batch, 1, generation=2), 1)
         await ledger.defer(claim(batch, 2, generation=2), Spent(2, 1, 5.0, 9.0))
         await ledger.dispatch(claim(batch, 7), 1)

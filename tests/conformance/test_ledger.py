@@ -107,10 +107,10 @@ async def test_answered_claims_are_known_after_a_restart(place: Place) -> None:
     async with place() as ledger:
         batch = (await opened(ledger, total=5)).batch
         for ordinal in (1, 3):
-            await ledger.dispatch(claim(batch, ordinal), 1)
+            await ledger.reserve({batch.number: ordinal})
         last = 0
         for ordinal in (3, 1):
-            last = await ledger.record(record(batch, ordinal))
+            last = (await ledger.record([record(batch, ordinal)]))[0]
     async with place() as ledger:
         again = await opened(ledger)
 
@@ -125,8 +125,8 @@ async def test_answered_claims_are_known_after_a_restart(place: Place) -> None:
 async def test_a_first_attempt_without_an_end_is_told_by_the_mark(place: Place) -> None:
     async with place() as ledger:
         batch = (await opened(ledger)).batch
-        await ledger.dispatch(claim(batch, 2), 1)
-        await ledger.dispatch(claim(batch, 1), 1)
+        await ledger.reserve({batch.number: 2})
+        await ledger.reserve({batch.number: 1})
     async with place() as ledger:
         again = await opened(ledger)
 
@@ -139,7 +139,7 @@ async def test_a_deferred_claim_keeps_what_it_spent_and_when_it_is_due(place: Pl
     spent = Spent(2, 1, 1_700_000_001.5, 1_700_000_060.25)
     async with place() as ledger:
         batch = (await opened(ledger)).batch
-        await ledger.dispatch(claim(batch, 1), 1)
+        await ledger.reserve({batch.number: 1})
         await ledger.defer(claim(batch, 1), Spent(1, 1, 1_700_000_001.5, 1.0))
         await ledger.dispatch(claim(batch, 1), 2)
         await ledger.defer(claim(batch, 1), spent)
@@ -151,7 +151,7 @@ async def test_a_deferred_claim_keeps_what_it_spent_and_when_it_is_due(place: Pl
 async def test_a_later_attempt_without_an_end_counts_as_ambiguous(place: Place) -> None:
     async with place() as ledger:
         batch = (await opened(ledger)).batch
-        await ledger.dispatch(claim(batch, 1), 1)
+        await ledger.reserve({batch.number: 1})
         await ledger.defer(claim(batch, 1), Spent(1, 0, 1_700_000_001.5, 1_700_000_060.0))
         await ledger.dispatch(claim(batch, 1), 2)
     async with place() as ledger:
@@ -161,7 +161,7 @@ async def test_a_later_attempt_without_an_end_counts_as_ambiguous(place: Place) 
 async def test_attempts_of_several_lives_add_up(place: Place) -> None:
     async with place() as ledger:
         batch = (await opened(ledger)).batch
-        await ledger.dispatch(claim(batch, 1), 1)
+        await ledger.reserve({batch.number: 1})
     async with place() as ledger:
         await ledger.dispatch(claim(batch, 1, attempts=1, ambiguous_attempts=1), 2)
     async with place() as ledger:
@@ -171,7 +171,7 @@ async def test_attempts_of_several_lives_add_up(place: Place) -> None:
 async def test_a_claim_deferred_at_no_cost_that_was_then_sent_counts_as_ambiguous(place: Place) -> None:
     async with place() as ledger:
         batch = (await opened(ledger)).batch
-        await ledger.dispatch(claim(batch, 1), 1)
+        await ledger.reserve({batch.number: 1})
         await ledger.defer(claim(batch, 1), Spent(0, 0, None, 5.0))
     async with place() as ledger:
         assert (await opened(ledger)).spent == {1: Spent(0, 0, None, 5.0)}
@@ -183,10 +183,10 @@ async def test_a_claim_deferred_at_no_cost_that_was_then_sent_counts_as_ambiguou
 async def test_answered_claims_have_nothing_left_to_spend(place: Place) -> None:
     async with place() as ledger:
         batch = (await opened(ledger)).batch
-        await ledger.dispatch(claim(batch, 1), 1)
+        await ledger.reserve({batch.number: 1})
         await ledger.defer(claim(batch, 1), Spent(1, 0, 1.0, 2.0))
         await ledger.dispatch(claim(batch, 1), 2)
-        await ledger.record(record(batch, 1))
+        await ledger.record([record(batch, 1)])
 
         assert (await opened(ledger)).spent == {}
         assert (await ledger.summaries())[0].in_retry == 0
@@ -195,9 +195,9 @@ async def test_answered_claims_have_nothing_left_to_spend(place: Place) -> None:
 async def test_a_result_is_stored_once_and_keeps_its_place(place: Place) -> None:
     async with place() as ledger:
         batch = (await opened(ledger)).batch
-        first = await ledger.record(record(batch, 1))
-        other = await ledger.record(record(batch, 2))
-        again = await ledger.record(record(batch, 1, disposition="rejected"))
+        first = (await ledger.record([record(batch, 1)]))[0]
+        other = (await ledger.record([record(batch, 2)]))[0]
+        again = (await ledger.record([record(batch, 1, disposition="rejected")]))[0]
 
         assert again == first
         assert other > first
@@ -211,7 +211,7 @@ async def test_the_same_result_from_many_callers_at_once_is_stored_once(place: P
         batch = (await opened(ledger)).batch
 
         async def store(ordinal: int) -> None:
-            seqs.append(await ledger.record(record(batch, ordinal)))
+            seqs.append((await ledger.record([record(batch, ordinal)]))[0])
 
         async with anyio.create_task_group() as tasks:
             for ordinal in (1, 2, 1, 1, 3):
@@ -226,7 +226,7 @@ async def test_the_outbox_gives_results_in_order_and_in_portions(place: Place) -
     async with place() as ledger:
         batch = (await opened(ledger)).batch
         for ordinal in (3, 1, 2):
-            await ledger.record(record(batch, ordinal))
+            await ledger.record([record(batch, ordinal)])
 
         first = await ledger.outbox(0, 2)
         rest = await ledger.outbox(first[-1].seq, 2)
@@ -242,9 +242,9 @@ async def test_results_of_a_batch_come_by_ordinal_and_only_the_latest_of_each_cl
         batch = (await opened(ledger)).batch
         other = (await opened(ledger, OTHER_SHA)).batch
         for ordinal in (2, 3, 1):
-            await ledger.record(record(batch, ordinal, disposition="undelivered"))
-        await ledger.record(record(other, 1))
-        await ledger.record(record(batch, 2, generation=2))
+            await ledger.record([record(batch, ordinal, disposition="undelivered")])
+        await ledger.record([record(other, 1)])
+        await ledger.record([record(batch, 2, generation=2)])
 
         first = await ledger.results_of(batch.number, 0, 2)
         rest = await ledger.results_of(batch.number, 2, 2)
@@ -257,10 +257,10 @@ async def test_a_replay_takes_the_place_of_the_earlier_result_in_the_counts(plac
     async with place() as ledger:
         batch = (await opened(ledger)).batch
         sent = claim(batch, 1)
-        await ledger.record(record(batch, 1, disposition="undelivered", parked=sent))
-        await ledger.record(record(batch, 2))
+        await ledger.record([record(batch, 1, disposition="undelivered", parked=sent)])
+        await ledger.record([record(batch, 2)])
         before = (await ledger.summaries())[0]
-        await ledger.record(record(batch, 1, generation=2))
+        await ledger.record([record(batch, 1, generation=2)])
         after = (await ledger.summaries())[0]
 
         assert (before.counts, before.parked) == ({"undelivered": 1, "accepted": 1}, 1)
@@ -271,7 +271,7 @@ async def test_a_replay_takes_the_place_of_the_earlier_result_in_the_counts(plac
 async def test_an_attempt_of_a_replay_does_not_move_the_mark(place: Place) -> None:
     async with place() as ledger:
         batch = (await opened(ledger)).batch
-        await ledger.dispatch(claim(batch, 1), 1)
+        await ledger.reserve({batch.number: 1})
         await ledger.dispatch(claim(batch, 7, generation=2), 1)
 
         again = await opened(ledger)
@@ -283,7 +283,7 @@ async def test_an_attempt_of_a_replay_does_not_move_the_mark(place: Place) -> No
 async def test_a_finished_batch_is_recognised_as_done(place: Place) -> None:
     async with place() as ledger:
         batch = (await opened(ledger, total=1)).batch
-        await ledger.record(record(batch, 1))
+        await ledger.record([record(batch, 1)])
         await ledger.finish([batch.number])
         await ledger.finish([batch.number])
     async with place() as ledger:
@@ -299,7 +299,7 @@ async def test_a_finished_batch_is_recognised_as_done(place: Place) -> None:
 async def test_summaries_are_newest_first_and_count_what_is_in_retry(place: Place) -> None:
     async with place() as ledger:
         one, two = (opened.batch for opened in await ledger.open_batches([arrival(), arrival(OTHER_SHA)]))
-        await ledger.dispatch(claim(one, 1), 1)
+        await ledger.reserve({one.number: 1})
         await ledger.defer(claim(one, 1), Spent(1, 0, 1.0, 2.0))
         await ledger.finish([two.number])
 
@@ -338,7 +338,7 @@ async def test_a_cancelled_caller_harms_no_other(place: Place) -> None:
         batch = (await opened(ledger)).batch
 
         async def store(ordinal: int) -> None:
-            stored.append(await ledger.record(record(batch, ordinal)))
+            stored.append((await ledger.record([record(batch, ordinal)]))[0])
 
         async with anyio.create_task_group() as tasks:
             with anyio.CancelScope() as doomed:

@@ -31,7 +31,7 @@ async def fill(ledger: SqliteLedger, batch: Batch, *, start: int = 1) -> int:
     """Record one result after the other until there is no room; tells the ordinal that did not fit."""
     for ordinal in range(start, 10_000):
         try:
-            await ledger.record(record(batch, ordinal))
+            await ledger.record([record(batch, ordinal)])
         except StorageFull:
             return ordinal
     raise AssertionError("the disk never filled up")
@@ -47,7 +47,7 @@ async def test_a_full_disk_changes_nothing_and_is_over_when_there_is_room(tmp_pa
             held = await ledger.outbox(0, 10_000)
 
             remount(disk, "size=8m")
-            await ledger.record(record(opened.batch, again))
+            await ledger.record([record(opened.batch, again)])
 
             assert len(held) == again - 1
             assert [emission.result_id for emission in await ledger.outbox(0, 10_000)] == [
@@ -65,7 +65,7 @@ async def test_a_full_disk_is_told_to_every_caller_of_the_group(tmp_path: Path) 
 
             async def store(ordinal: int) -> None:
                 try:
-                    await ledger.record(record(opened.batch, ordinal, 40_000))
+                    await ledger.record([record(opened.batch, ordinal, 40_000)])
                 except StorageFull:
                     refused.append(ordinal)
 
@@ -105,12 +105,12 @@ async def main():
         n = 1
         try:
             while True:
-                await ledger.record(record(n))
+                await ledger.record([record(n)])
                 n += 1
         except StorageFull:
             pass
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        await ledger.record(record(n))
+        await ledger.record([record(n)])
         print(n, len(await ledger.outbox(0, 100_000)))
 
 anyio.run(main)
@@ -145,7 +145,7 @@ async def main():
             try:
                 if n == 1:
                     (opened,) = await ledger.open_batches([Arrival("ab" * 32, "r", "n", 1, 1.0)])
-                await ledger.record(Record(opened.batch.number, n, 1, str(n), "accepted", None, None, bytes(2000)))
+                await ledger.record([Record(opened.batch.number, n, 1, str(n), "accepted", None, None, bytes(2000))])
                 stored += 1
             except StorageFull:
                 print("full")
@@ -194,8 +194,8 @@ async def main():
 
         async def store():
             for n in ordinals:
-                seq = await ledger.record(
-                    Record(opened.batch.number, n, 1, str(n), "accepted", None, None, b"%d" % n * 400))
+                body = b"%d" % n * 400
+                (seq,) = await ledger.record([Record(opened.batch.number, n, 1, str(n), "accepted", None, None, body)])
                 sys.stdout.write(f"{n} {seq}\\n")
                 sys.stdout.flush()
 
@@ -240,7 +240,7 @@ async def test_a_bug_in_one_change_ends_all_waiting_and_all_later_calls(tmp_path
 
         async def store(each: Record) -> None:
             try:
-                await ledger.record(each)
+                await ledger.record([each])
             except StateError:
                 ended.append("state")
 
@@ -292,13 +292,13 @@ async def test_a_cancelled_leader_still_carries_its_group(tmp_path: Path) -> Non
         follower: list[int] = []
 
         async def follow() -> None:
-            follower.append(await ledger.record(record(opened.batch, 2)))
+            follower.append((await ledger.record([record(opened.batch, 2)]))[0])
 
         async with anyio.create_task_group() as tasks:
             with anyio.CancelScope() as doomed:
                 tasks.start_soon(follow)
                 doomed.cancel()
-                await ledger.record(record(opened.batch, 1))
+                await ledger.record([record(opened.batch, 1)])
 
         assert doomed.cancelled_caught or follower
         assert {emission.seq for emission in await ledger.outbox(0, 10)} >= set(follower) != set()
@@ -332,7 +332,7 @@ async def test_the_log_is_folded_into_the_file_under_way(tmp_path: Path) -> None
     async with open_ledger(f"sqlite:{path}") as ledger:
         (opened,) = await ledger.open_batches([ARRIVAL])
         for ordinal in range(1, 60):
-            await ledger.record(record(opened.batch, ordinal, 500_000))
+            await ledger.record([record(opened.batch, ordinal, 500_000)])
 
         assert path.stat().st_size > 10_000_000
         assert (tmp_path / "ledger.db-wal").stat().st_size < 25_000_000

@@ -61,7 +61,7 @@ async def test_a_group_takes_as_many_statements_for_many_claims_as_for_one(tmp_p
             executed.clear()
             batches = await opened(ledger, many, start=start)
             await together([partial(ledger.dispatch, claim(batch, 1), 1) for batch in batches])
-            await together([partial(ledger.record, record(batch, 1)) for batch in batches])
+            await together([partial(ledger.record, [record(batch, 1)]) for batch in batches])
             await ledger.finish([batch.number for batch in batches])
             taken.append(len(executed))
 
@@ -91,9 +91,9 @@ async def test_more_claims_than_fit_a_statement_are_all_written(tmp_path: Path) 
     async with open_ledger(url) as ledger:
         batches = await opened(ledger, MANY)
         last = batches[-1]
-        sent = [partial(ledger.dispatch, claim(batch, 3), 1) for batch in batches]
+        sent = [partial(ledger.reserve, {batch.number: 3}) for batch in batches]
         deferred = [partial(ledger.defer, claim(last, n), Spent(n, 0, 0.1 * n, 5.0)) for n in ordinals]
-        stored = [partial(ledger.record, record(batch, 1)) for batch in batches]
+        stored = [partial(ledger.record, [record(batch, 1)]) for batch in batches]
         await together([*sent, *deferred, *stored])
     async with open_ledger(url) as ledger:
         again = await ledger.open_batches([arrival(n) for n in range(MANY)])
@@ -113,12 +113,12 @@ async def test_replays_of_many_claims_at_once_take_the_places_of_the_earlier_res
     async with open_ledger(f"sqlite:{tmp_path}/l.db") as ledger:
         (one, other) = await opened(ledger, 2)
         lost = [record(batch, n, "undelivered") for n in range(1, MANY + 1) for batch in (one, other)]
-        await together([partial(ledger.record, each) for each in lost])
+        await together([partial(ledger.record, [each]) for each in lost])
         parked = await ledger.parked(limit=1000)
         await together([partial(ledger.dispatch, each.claim, 1) for each in parked])
 
         again = [record(one, n, generation=2) for n in range(1, MANY + 1)]
-        await together([partial(ledger.record, each) for each in again])
+        await together([partial(ledger.record, [each]) for each in again])
 
         assert len(parked) == 2 * MANY
         assert await ledger.dispositions(one.number) == {"accepted": MANY}
@@ -133,10 +133,10 @@ async def test_known_results_among_many_new_ones_keep_their_places(tmp_path: Pat
     seqs: dict[int, int] = {}
     async with open_ledger(f"sqlite:{tmp_path}/l.db") as ledger:
         (batch,) = await opened(ledger, 1)
-        known = {n: await ledger.record(record(batch, n)) for n in (5, MANY)}
+        known = {n: (await ledger.record([record(batch, n)]))[0] for n in (5, MANY)}
 
         async def store(ordinal: int) -> None:
-            seqs[ordinal] = await ledger.record(record(batch, ordinal, "rejected"))
+            seqs[ordinal] = (await ledger.record([record(batch, ordinal, "rejected")]))[0]
 
         await together([partial(store, n) for n in range(1, MANY + 1)])
 

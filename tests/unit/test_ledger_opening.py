@@ -24,7 +24,7 @@ async def make(path: Path) -> None:
         (opened,) = await ledger.open_batches([ARRIVAL])
         for ordinal in range(1, 200):
             body = b"x" * 500
-            await ledger.record(Record(opened.batch.number, ordinal, 1, f"{ordinal}", "accepted", None, None, body))
+            await ledger.record([Record(opened.batch.number, ordinal, 1, f"{ordinal}", "accepted", None, None, body)])
 
 
 async def refusal(path: Path) -> str:

@@ -36,8 +36,8 @@ async def opened(ledger: SqliteLedger, letter: str = "a", ref: str = "r") -> Bat
 async def test_parked_claims_come_back_ready_for_their_next_generation(tmp_path: Path) -> None:
     async with open_ledger(f"sqlite:{tmp_path}/l.db", clock=lambda: 1_700_000_000.0) as ledger:
         batch = await opened(ledger)
-        await ledger.record(record(batch, 1))
-        await ledger.record(record(batch, 2, "undelivered", parked=True))
+        await ledger.record([record(batch, 1)])
+        await ledger.record([record(batch, 2, "undelivered", parked=True)])
 
         (parked,) = await ledger.parked()
 
@@ -55,7 +55,7 @@ async def test_a_replay_that_was_interrupted_remembers_its_attempts(tmp_path: Pa
     url = f"sqlite:{tmp_path}/l.db"
     async with open_ledger(url) as ledger:
         batch = await opened(ledger)
-        await ledger.record(record(batch, 1, "undelivered", parked=True))
+        await ledger.record([record(batch, 1, "undelivered", parked=True)])
         await ledger.finish([batch.number])
         (parked,) = await ledger.parked()
         await ledger.dispatch(parked.claim, 1)
@@ -72,10 +72,10 @@ async def test_a_replay_that_was_interrupted_remembers_its_attempts(tmp_path: Pa
 async def test_a_claim_that_is_parked_again_is_there_once(tmp_path: Path) -> None:
     async with open_ledger(f"sqlite:{tmp_path}/l.db") as ledger:
         batch = await opened(ledger)
-        await ledger.record(record(batch, 1, "undelivered", parked=True))
-        await ledger.record(record(batch, 1, "review", generation=2, parked=True))
+        await ledger.record([record(batch, 1, "undelivered", parked=True)])
+        await ledger.record([record(batch, 1, "review", generation=2, parked=True)])
         (parked,) = await ledger.parked()
-        await ledger.record(record(batch, 1, generation=3))
+        await ledger.record([record(batch, 1, generation=3)])
 
         assert parked.claim.generation == 3
         assert parked.disposition == "review"
@@ -87,10 +87,10 @@ async def test_parked_claims_are_found_by_disposition_reason_batch_and_time(tmp_
     now = [100.0]
     async with open_ledger(f"sqlite:{tmp_path}/l.db", clock=at(now)) as ledger:
         one, two = await opened(ledger, "a"), await opened(ledger, "b")
-        await ledger.record(record(one, 1, "undelivered", parked=True))
+        await ledger.record([record(one, 1, "undelivered", parked=True)])
         now[0] = 200.0
-        await ledger.record(record(one, 2, "review", parked=True))
-        await ledger.record(record(two, 1, "undelivered", parked=True))
+        await ledger.record([record(one, 2, "review", parked=True)])
+        await ledger.record([record(two, 1, "undelivered", parked=True)])
 
         async def found(**wanted: object) -> list[str]:
             return [each.result_id for each in await ledger.parked(ParkedFilter(**wanted))]  # type: ignore[arg-type]  # keywords of the struct
@@ -111,10 +111,10 @@ async def test_parked_claims_are_found_by_disposition_reason_batch_and_time(tmp_
 async def test_results_are_found_by_disposition_reason_and_batch(tmp_path: Path) -> None:
     async with open_ledger(f"sqlite:{tmp_path}/l.db") as ledger:
         one, two = await opened(ledger, "a"), await opened(ledger, "b")
-        await ledger.record(record(one, 1))
-        await ledger.record(record(one, 2, "rejected"))
-        await ledger.record(record(two, 1, "undelivered"))
-        await ledger.record(record(two, 1, generation=2))
+        await ledger.record([record(one, 1)])
+        await ledger.record([record(one, 2, "rejected")])
+        await ledger.record([record(two, 1, "undelivered")])
+        await ledger.record([record(two, 1, generation=2)])
 
         async def found(**wanted: object) -> list[str]:
             return [each.result_id for each in await ledger.results(**wanted)]  # type: ignore[arg-type]  # keywords of the method
@@ -151,7 +151,7 @@ async def test_a_purge_takes_what_was_delivered_long_ago_and_keeps_the_counts(tm
             for ordinal in range(1, 1201):
                 parked = ordinal % 100 == 0
                 ledger_record = record(batch, ordinal, "undelivered" if parked else "accepted", parked=parked)
-                last = await ledger.record(ledger_record) if ordinal % 50 == 0 else 0
+                last = (await ledger.record([ledger_record]))[0] if ordinal % 50 == 0 else 0
             assert last
         await ledger.finish([old.number])
         now[0] = 200.0
@@ -173,14 +173,14 @@ async def test_a_purge_takes_what_was_delivered_long_ago_and_keeps_the_counts(tm
         equal = (await ledger.open_batches([Arrival("a" * 64, "other", "a.837", 1, 1.0)]))[0]
         assert equal.original is None
         assert await ledger.purge(150.0) == 0
-        assert (await ledger.record(record(unfinished, 7))) > last
+        assert (await ledger.record([record(unfinished, 7)]))[0] > last
     assert old.batch_id.encode() + b":50:1" not in path.read_bytes()
 
 
 async def test_a_purge_waits_for_the_slowest_of_the_sinks_in_use(tmp_path: Path) -> None:
     async with open_ledger(f"sqlite:{tmp_path}/l.db", clock=lambda: 100.0) as ledger:
         batch = await opened(ledger)
-        seq = await ledger.record(record(batch, 1))
+        seq = (await ledger.record([record(batch, 1)]))[0]
         await ledger.finish([batch.number])
 
         assert await ledger.purge(200.0) == 0
@@ -194,12 +194,12 @@ async def test_a_purge_waits_for_the_slowest_of_the_sinks_in_use(tmp_path: Path)
 async def test_a_purge_leaves_a_replay_that_came_meanwhile(tmp_path: Path) -> None:
     async with open_ledger(f"sqlite:{tmp_path}/l.db", clock=lambda: 100.0) as ledger:
         batch = await opened(ledger)
-        through = await ledger.record(record(batch, 1, "undelivered", parked=True))
+        through = (await ledger.record([record(batch, 1, "undelivered", parked=True)]))[0]
         await ledger.finish([batch.number])
-        await ledger.record(record(batch, 1, generation=2))
+        await ledger.record([record(batch, 1, generation=2)])
 
         deleted = await ledger._change(partial(purge_some, number=batch.number, through=through))
-        later = await ledger.record(record(batch, 2))
+        later = (await ledger.record([record(batch, 2)]))[0]
         await ledger.advance("sink", Position(later, None))
 
         assert deleted == 1
@@ -211,12 +211,12 @@ async def test_places_in_the_outbox_are_never_used_twice(tmp_path: Path) -> None
     url = f"sqlite:{tmp_path}/l.db"
     async with open_ledger(url, clock=lambda: 100.0) as ledger:
         batch = await opened(ledger)
-        seq = await ledger.record(record(batch, 1))
+        seq = (await ledger.record([record(batch, 1)]))[0]
         await ledger.finish([batch.number])
         await ledger.advance("sink", Position(seq, None))
         await ledger.purge(200.0)
     async with open_ledger(url) as ledger:
-        assert await ledger.record(record(await opened(ledger, "b"), 1)) > seq
+        assert (await ledger.record([record(await opened(ledger, "b"), 1)]))[0] > seq
 
 
 async def test_a_purge_gives_the_room_back(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ async def test_a_purge_gives_the_room_back(tmp_path: Path) -> None:
         for ordinal in range(1, 31):
             big = record(batch, ordinal)
             await ledger.record(
-                Record(big.batch_number, ordinal, 1, big.result_id, "accepted", None, None, bytes(100_000))
+                [Record(big.batch_number, ordinal, 1, big.result_id, "accepted", None, None, bytes(100_000))]
             )
         await ledger.finish([batch.number])
         await ledger.advance("sink", Position(1000, None))
@@ -238,12 +238,12 @@ async def test_a_purge_gives_the_room_back(tmp_path: Path) -> None:
 async def test_a_replay_of_a_purged_batch_is_purged_later_too(tmp_path: Path) -> None:
     async with open_ledger(f"sqlite:{tmp_path}/l.db", clock=lambda: 100.0) as ledger:
         batch = await opened(ledger)
-        first = await ledger.record(record(batch, 1, "undelivered"))
+        first = (await ledger.record([record(batch, 1, "undelivered")]))[0]
         await ledger.finish([batch.number])
         await ledger.advance("sink", Position(first, None))
         assert await ledger.purge(200.0) == 1
 
-        replayed = await ledger.record(record(batch, 1, generation=2))
+        replayed = (await ledger.record([record(batch, 1, generation=2)]))[0]
         await ledger.advance("sink", Position(replayed, None))
 
         assert await ledger.purge(200.0) == 1
@@ -254,7 +254,7 @@ async def test_a_batch_finished_again_is_as_old_as_when_it_was_finished_first(tm
     now = [100.0]
     async with open_ledger(f"sqlite:{tmp_path}/l.db", clock=at(now)) as ledger:
         batch = await opened(ledger)
-        seq = await ledger.record(record(batch, 1))
+        seq = (await ledger.record([record(batch, 1)]))[0]
         await ledger.finish([batch.number])
         now[0] = 300.0
         await ledger.finish([batch.number])
@@ -276,10 +276,10 @@ async def test_the_original_is_the_first_of_several_finished_batches(tmp_path: P
 async def test_a_replays_result_leaves_no_attempts_behind(tmp_path: Path) -> None:
     async with open_ledger(f"sqlite:{tmp_path}/l.db") as ledger:
         batch = await opened(ledger)
-        await ledger.record(record(batch, 1, "undelivered", parked=True))
+        await ledger.record([record(batch, 1, "undelivered", parked=True)])
         (parked,) = await ledger.parked()
         await ledger.dispatch(parked.claim, 1)
-        await ledger.record(record(batch, 1, generation=2))
+        await ledger.record([record(batch, 1, generation=2)])
 
         left = await ledger._change(lambda db: db.execute("SELECT count(*) FROM attempts").fetchone())
 

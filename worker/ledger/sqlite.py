@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from worker.ledger.commits import Commits
 from worker.ledger.opening import connect, connect_readonly, create_or_check
 from worker.ledger.place import file_is_there, hold, prepare_folder
 from worker.ledger.reads import LedgerReads
-from worker.ledger.recall import Known, recall
+from worker.ledger.recall import recall
 from worker.ledger.writer import Writer
 from worker.ports import Arrival, OpenedBatch, Position, Record, Spent
 
@@ -69,8 +69,6 @@ class SqliteLedger(LedgerReads):
         self._environment = environment
         self._clock = clock
         self._commits = Commits(writer.write)
-        # Claims whose row says that no attempt was spent: their first attempt is noted in that row, not by the mark.
-        self._unspent: set[tuple[int, int, int]] = set()
 
     @classmethod
     def opened(cls, path: Path, environment: str, clock: Callable[[], float]) -> "SqliteLedger":
@@ -97,21 +95,24 @@ class SqliteLedger(LedgerReads):
         opening = partial(batches.open_arrivals, arrivals=arrivals, environment=self._environment, now=self._clock())
         opened = await self._change(opening)
         known = [(batch, original) for batch, was_known, original in opened if was_known]
-        recalled = iter(await self._recall(known) if known else ())
+        recalled = iter(await self._read(recall, known) if known else ())
         return [
             next(recalled) if was_known else OpenedBatch(batch=batch, original=original, total=arrival.total)
             for arrival, (batch, was_known, original) in zip(arrivals, opened, strict=True)
         ]
 
+    async def reserve(self, marks: Mapping[int, int]) -> None:
+        """Note that first attempts may be under way from now on."""
+        group = self._commits.join()
+        for number, ordinal in marks.items():
+            group.marks[number] = max(group.marks.get(number, 0), ordinal)
+        await self._commits.committed(group)
+
     async def dispatch(self, claim: Claim, attempt: int) -> None:
         """Note that attempt number `attempt` of the claim is about to be made; await it before the first byte."""
         group = self._commits.join()
-        number, ordinal, generation = key = (claim.batch.number, claim.ordinal, claim.generation)
-        if attempt == 1 and generation == 1 and key not in self._unspent:
-            group.marks[number] = max(group.marks.get(number, 0), ordinal)
-        else:
-            row = (*key, attempt, claim.ambiguous_attempts, claim.first_sent_at, 0.0, True)
-            group.attempts.append(row)
+        key = (claim.batch.number, claim.ordinal, claim.generation)
+        group.attempts.append((*key, attempt, claim.ambiguous_attempts, claim.first_sent_at, 0.0, True))
         await self._commits.committed(group)
 
     async def defer(self, claim: Claim, spent: Spent) -> None:
@@ -120,22 +121,19 @@ class SqliteLedger(LedgerReads):
         key = (claim.batch.number, claim.ordinal, claim.generation)
         row = (*key, spent.attempts, spent.ambiguous_attempts, spent.first_sent_at, spent.due_at, False)
         group.attempts.append(row)
-        (self._unspent.discard if spent.attempts else self._unspent.add)(key)
         await self._commits.committed(group)
 
-    async def record(self, record: Record) -> int:
-        """Store a claim's result, exactly one per result_id; returns its place in the outbox."""
+    async def record(self, records: Sequence[Record]) -> Sequence[int]:
+        """Store results, exactly one per result_id; returns their places in the outbox, in the order given."""
         group = self._commits.join()
         place = len(group.records)
-        group.records.append(record)
+        group.records.extend(records)
         await self._commits.committed(group)
-        return group.seqs[place]
+        return group.seqs[place : place + len(records)]
 
     async def finish(self, batch_numbers: Sequence[int]) -> None:
         """Note that all results of these batches are in all sinks, *before* the source is told."""
         await self._change(partial(batches.finish, numbers=batch_numbers, now=self._clock()))
-        gone = frozenset(batch_numbers)
-        self._unspent = {key for key in self._unspent if key[0] not in gone}
 
     async def advance(self, sink: str, position: Position) -> None:
         """Note how far a sink has come, after the sink has made it durable."""
@@ -177,13 +175,6 @@ class SqliteLedger(LedgerReads):
         group.steps.append(lambda db: outcome.append(change(db)))
         await self._commits.committed(group)
         return outcome[0]
-
-    async def _recall(self, known: Sequence[Known]) -> Sequence[OpenedBatch]:
-        recalled = await self._read(recall, known)
-        for opened in recalled:
-            number = opened.batch.number
-            self._unspent.update((number, ordinal, 1) for ordinal, cost in opened.spent.items() if cost.attempts == 0)
-        return recalled
 
     async def _read(
         self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs

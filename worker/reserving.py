@@ -1,0 +1,59 @@
+"""Notes ahead of time that first attempts begin: one entry in the ledger for many claims.
+
+"In flight" must be on disk before a claim's first byte. For first attempts that is one number a batch, how far its
+claims may have been sent, and it may run ahead: what is noted and not sent counts as an attempt of unknown outcome
+after a crash, never the other way round. So whoever comes first past the mark moves it for those behind him, too.
+Where a repeat is not safe, the mark does not run ahead: a claim that was never sent must not end as "perhaps sent".
+"""
+
+from worker.batches import OpenBatch
+from worker.effort import Effort
+from worker.flow.bell import Bell
+from worker.flow.gate import Gate
+from worker.flow.room import once_there_is_room
+from worker.ports import Ledger
+from worker.turns import Turns
+
+AHEAD = 128
+
+
+class Reservations:
+    """How far the first attempts of each open batch are noted; called concurrently, one task an attempt."""
+
+    def __init__(self, ledger: Ledger, turns: Turns, gate: Gate, *, run_ahead: bool) -> None:
+        self._ledger = ledger
+        self._turns = turns
+        self._gate = gate
+        self._ahead = AHEAD if run_ahead else 0
+        self._moved = Bell()
+
+    async def cover(self, effort: Effort) -> None:
+        """Return once the claim's first attempt is noted on disk.
+
+        :raises worker.errors.StateError: if the ledger cannot be trusted any more.
+        """
+        batch, ordinal = effort.batch, effort.claim.ordinal
+        while ordinal > batch.reserved:
+            if ordinal <= batch.asked:
+                await self._moved.wait()
+            else:
+                await self._ask(batch, ordinal)
+
+    async def _ask(self, batch: OpenBatch, ordinal: int) -> None:
+        wanted = {batch: ordinal}
+        for other, upto in self._turns.upcoming(self._ahead):
+            if upto > max(other.asked, wanted.get(other, 0)):
+                wanted[other] = upto
+        for one, upto in wanted.items():
+            one.asked = upto
+        marks = {one.batch.number: upto for one, upto in wanted.items()}
+        try:
+            await once_there_is_room(self._gate, lambda: self._ledger.reserve(marks), what="ledger")
+            for one, upto in wanted.items():
+                one.reserved = max(one.reserved, upto)
+        finally:
+            # Without success whoever waits asks again; what another has asked for meanwhile is his to tell.
+            for one, upto in wanted.items():
+                if one.asked == upto:
+                    one.asked = one.reserved
+            self._moved.ring()
