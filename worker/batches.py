@@ -16,8 +16,8 @@ from worker.ports import Earlier, OpenedBatch
 class OpenBatch:
     """One open batch. `fresh` holds claims that are split, pending and not yet dispatched.
 
-    `reserved` is the ordinal up to which first attempts are noted in the ledger, `asked` the one for which that was
-    asked (`worker.reserving`).
+    `sent` is the ordinal of the last claim that left `fresh`, `reserved` the one up to which first attempts are noted
+    in the ledger, `asked` the one for which that was asked (`worker.reserving`).
 
     `earlier` is set where its claims are sent although they have a result. `partial` says that claims outside this
     run have none: once this run has answered its own, the batch leaves the board and is not settled.
@@ -25,7 +25,7 @@ class OpenBatch:
 
     __slots__ = (
         "answered", "asked", "batch", "counts", "delivery", "earlier", "fresh", "last_seq", "opened", "partial",
-        "reserved", "total", "wants_more",
+        "reserved", "sent", "total", "wants_more",
     )  # fmt: skip
 
     def __init__(self, opened: OpenedBatch, delivery: Delivery) -> None:
@@ -39,7 +39,7 @@ class OpenBatch:
         self.fresh: deque[Claim] = deque()
         self.earlier: Earlier | None = None
         self.partial = False
-        self.reserved = self.asked = opened.dispatched_through
+        self.sent = self.reserved = self.asked = opened.dispatched_through
         self.wants_more = Bell()
 
     @property

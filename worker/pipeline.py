@@ -202,6 +202,7 @@ class Pipeline:
             storing.start_soon(run_probes, self._pace.gate, self._neighbours.api.healthy)
             await self._flow(once=once)
             with anyio.move_on_after(FLUSH_WITHIN_S):
+                await self._submitter.give_back(self.board)
                 await self._flushed()
             storing.cancel_scope.cancel()
         with anyio.CancelScope(shield=True):

@@ -240,6 +240,10 @@ class Ledger(Protocol):
         """
         ...
 
+    async def retract(self, marks: Mapping[int, int]) -> None:
+        """Unsay part of what `reserve` noted: of each batch nothing above this ordinal was sent, nor will be now."""
+        ...
+
     async def dispatch(self, claim: Claim, attempt: int) -> None:
         """Note that attempt number `attempt` of the claim is about to be made; await it before the first byte.
 

@@ -6,6 +6,8 @@ after a crash, never the other way round. So whoever comes first past the mark m
 Where a repeat is not safe, the mark does not run ahead: a claim that was never sent must not end as "perhaps sent".
 """
 
+from collections.abc import Iterable
+
 from worker.batches import OpenBatch
 from worker.effort import Effort
 from worker.flow.bell import Bell
@@ -38,6 +40,12 @@ class Reservations:
                 await self._moved.wait()
             else:
                 await self._ask(batch, ordinal)
+
+    async def give_back(self, batches: Iterable[OpenBatch]) -> None:
+        """Unsay what was noted and not sent, once nothing is sent any more, so that it costs those claims nothing."""
+        marks = {batch.batch.number: batch.sent for batch in batches if batch.reserved > batch.sent}
+        if marks:
+            await once_there_is_room(self._gate, lambda: self._ledger.retract(marks), what="ledger")
 
     async def _ask(self, batch: OpenBatch, ordinal: int) -> None:
         wanted = {batch: ordinal}

@@ -12,12 +12,13 @@ task each. A drain stops the dispatcher; attempts under way are not cancelled, t
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import anyio
 import msgspec
 import structlog
 
+from worker.batches import OpenBatch
 from worker.crashpoint import crashpoint
 from worker.effort import Effort
 from worker.errors import Ambiguous, AttemptFailed, CredentialsRefused, StateError, TokenUnavailable
@@ -77,6 +78,10 @@ class Submitter:
     def stop(self) -> None:
         """Begin no further attempt."""
         self._dispatching.cancel()
+
+    async def give_back(self, batches: Iterable[OpenBatch]) -> None:
+        """Unsay in the ledger what was noted for claims that were not begun; called once `run` has ended."""
+        await self._reservations.give_back(batches)
 
     async def _next(self) -> Effort | None:
         """Wait for a claim, for room for its result, and for gate, rate and a slot, in this order."""

@@ -45,6 +45,12 @@ class MemoryLedger:
         for number, ordinal in marks.items():
             self._marks[number] = max(self._marks[number], ordinal)
 
+    async def retract(self, marks: Mapping[int, int]) -> None:
+        """Note first attempts that were not made."""
+        await self._change()
+        for number, ordinal in marks.items():
+            self._marks[number] = min(self._marks[number], ordinal)
+
     async def dispatch(self, claim: Claim, attempt: int) -> None:
         """Note an attempt about to be made."""
         await self._change()

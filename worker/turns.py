@@ -85,6 +85,7 @@ class Turns:
             return None
         batch = self._turns.popleft()
         claim = batch.fresh.popleft()
+        batch.sent = max(batch.sent, claim.ordinal)
         self.fresh -= 1
         if self._allowance is not None:
             self._allowance -= 1

@@ -135,6 +135,16 @@ async def test_a_first_attempt_without_an_end_is_told_by_the_mark(place: Place) 
     assert again.answered == frozenset()
 
 
+async def test_what_was_noted_and_not_sent_can_be_unsaid(place: Place) -> None:
+    async with place() as ledger:
+        batch, other = (await opened(ledger)).batch, (await opened(ledger, OTHER_SHA, "in/other")).batch
+        await ledger.reserve({batch.number: 9, other.number: 9})
+        await ledger.retract({batch.number: 4})
+    async with place() as ledger:
+        assert (await opened(ledger)).dispatched_through == 4
+        assert (await opened(ledger, OTHER_SHA, "in/other")).dispatched_through == 9
+
+
 async def test_a_deferred_claim_keeps_what_it_spent_and_when_it_is_due(place: Place) -> None:
     spent = Spent(2, 1, 1_700_000_001.5, 1_700_000_060.25)
     async with place() as ledger:

@@ -17,6 +17,8 @@ UPDATE batches SET dispatched_through = max(dispatched_through, mark.column2)
 FROM (VALUES {rows}) AS mark WHERE number = mark.column1
 """
 
+RETRACT_MARKS = MOVE_MARKS.replace("max(", "min(")
+
 # `ambiguous` and `first_sent_at` keep what is known: a claim object may be older than its row.
 NOTE_ATTEMPTS = """
 INSERT INTO attempts VALUES {rows}
@@ -46,6 +48,11 @@ ON CONFLICT (batch_number, disposition) DO UPDATE SET claims = claims + excluded
 def move_marks(db: sqlite3.Connection, marks: Mapping[int, int]) -> None:
     """Note for each batch the highest ordinal whose first attempt is about to be made."""
     write_rows(db, MOVE_MARKS, list(marks.items()))
+
+
+def retract_marks(db: sqlite3.Connection, marks: Mapping[int, int]) -> None:
+    """Note for each batch that nothing above this ordinal was sent."""
+    write_rows(db, RETRACT_MARKS, list(marks.items()))
 
 
 def note_attempts(db: sqlite3.Connection, rows: Sequence[AttemptRow]) -> None:

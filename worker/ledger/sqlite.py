@@ -13,7 +13,7 @@ from anyio import CancelScope, to_thread
 
 from worker.claim import Claim
 from worker.errors import StateError, StorageFull
-from worker.ledger import batches, retention
+from worker.ledger import batches, changes, retention
 from worker.ledger.commits import Commits
 from worker.ledger.opening import connect, connect_readonly, create_or_check
 from worker.ledger.place import file_is_there, hold, prepare_folder
@@ -107,6 +107,10 @@ class SqliteLedger(LedgerReads):
         for number, ordinal in marks.items():
             group.marks[number] = max(group.marks.get(number, 0), ordinal)
         await self._commits.committed(group)
+
+    async def retract(self, marks: Mapping[int, int]) -> None:
+        """Unsay part of what `reserve` noted."""
+        await self._change(partial(changes.retract_marks, marks=marks))
 
     async def dispatch(self, claim: Claim, attempt: int) -> None:
         """Note that attempt number `attempt` of the claim is about to be made; await it before the first byte."""
