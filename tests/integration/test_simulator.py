@@ -1,6 +1,9 @@
 """The simulator and the stub over real sockets, called by an aiohttp client."""
 
+import contextlib
 import json
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -24,11 +27,11 @@ CONFIG = SimulatorConfig()
 class Client:
     def __init__(self, session: aiohttp.ClientSession, origin: str) -> None:
         self._session = session
-        self._origin = origin
+        self.origin = origin
         self.bearer = ""
 
     async def call(self, method: str, path: str, **options: Any) -> tuple[int, bytes]:
-        async with self._session.request(method, self._origin + path, **options) as response:
+        async with self._session.request(method, self.origin + path, **options) as response:
             return response.status, await response.read()
 
     async def fetch_token(self) -> int:
@@ -172,6 +175,107 @@ async def test_a_reset_connection_and_a_cut_answer_are_seen_as_such() -> None:
         (2, 0, "undelivered")
     ]
     assert stats["statuses"] == {"0": 2}
+
+
+async def answer_of(fault: str) -> bytes:
+    """Ask for one claim over a socket of our own and return all that comes within a second, head and all."""
+    x12 = one_claim("OK-")
+    async with simulator() as client:
+        await client.call("POST", "/_simulator/faults", data=json.dumps({fault: 1.0}))
+        body = body_of(x12)
+        head = (
+            f"POST {CONFIG.precheck_path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"Authorization: {client.bearer}\r\nproviderTaxId: {element(x12, 'REF*EI', 2)}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        host, _, port = client.origin.removeprefix("http://").partition(":")
+        received = b""
+        async with await anyio.connect_tcp(host, int(port)) as stream:
+            await stream.send(head.encode() + body)
+            with anyio.move_on_after(1.0), contextlib.suppress(anyio.EndOfStream):
+                while len(received) < 5_000_000:
+                    received += await stream.receive()
+    return received
+
+
+async def test_an_unsolicited_answer_is_the_same_once_more() -> None:
+    received = await answer_of("unsolicited")
+
+    (first, second) = received.split(b"HTTP/1.1 200 OK")[1:]
+    assert first.partition(b"\r\n\r\n")[2] == second.partition(b"\r\n\r\n")[2]
+
+
+async def test_a_late_408_follows_the_answer() -> None:
+    received = await answer_of("late_408")
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"200", b"408"]
+
+
+async def test_an_unframed_answer_has_no_length_and_ends_in_the_middle() -> None:
+    head, _, body = (await answer_of("unframed")).partition(b"\r\n\r\n")
+
+    assert b"content-length" not in head.lower()
+    assert b"chunked" not in head.lower()
+    assert body.startswith(b'{"data"')
+    assert not body.endswith(b"}}}")
+
+
+async def test_an_endless_answer_comes_as_fast_as_it_is_taken_and_a_trickle_does_not() -> None:
+    assert len(await answer_of("endless")) >= 5_000_000
+    assert len(await answer_of("trickle")) < 1_000
+
+
+async def test_the_profile_can_be_changed_while_it_runs() -> None:
+    async with simulator() as client:
+        await client.call("POST", "/_simulator/profile", data=b'{"name": "outage"}')
+        down, _ = await client.check(one_claim())
+        await client.call("POST", "/_simulator/profile", data=b'{"name": "fast"}')
+        up, _ = await client.check(one_claim())
+        wrong, told = await client.call("POST", "/_simulator/profile", data=b'{"name": "no-such"}')
+        _, faults = await client.call("GET", "/_simulator/faults")
+
+    assert (down, up, wrong) == (503, 200, 400)
+    assert b"hostile" in told
+    assert json.loads(faults)["outage"] is False
+
+
+@pytest.mark.parametrize(
+    ("fault", "token", "health"),
+    [({"token_refused": True}, 401, 200), ({"token_page": 1.0}, 200, 200), ({"health_down": True}, 200, 503)],
+    ids=lambda value: next(iter(value), "") if isinstance(value, dict) else None,
+)
+async def test_token_and_health_can_be_broken_by_themselves(fault: dict[str, object], token: int, health: int) -> None:
+    async with simulator() as client:
+        await client.call("POST", "/_simulator/faults", data=json.dumps(fault))
+        status, body = await client.call("POST", CONFIG.token_path, data=CREDENTIALS)
+        healthy, _ = await client.call("GET", CONFIG.health_path, headers={"Authorization": client.bearer})
+
+    assert (status, healthy) == (token, health)
+    assert body.startswith(b"{") is ("token_page" not in fault)
+
+
+async def test_the_control_surface_is_for_loopback_only_wherever_it_listens() -> None:
+    elsewhere = own_address()
+    everywhere = "0.0.0.0"  # noqa: S104 - the test is about just that
+    async with anyio.create_task_group() as group, aiohttp.ClientSession() as session:
+        origin = await group.start(partial(serve, CONFIG, everywhere, allow_any_host=True))
+        port = origin.rpartition(":")[2]
+        from_here = await Client(session, f"http://127.0.0.1:{port}").call("GET", "/_simulator/stats")
+        from_there = await Client(session, f"http://{elsewhere}:{port}").call("GET", "/_simulator/stats")
+        group.cancel_scope.cancel()
+
+    assert (from_here[0], from_there[0]) == (200, 403)
+
+
+def own_address() -> str:
+    """Return an address of this machine that is not loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: TEST-NET-1, RFC 5737
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        address: str = probe.getsockname()[0]
+    return address
 
 
 async def test_calls_wait_side_by_side_and_the_most_at_one_time_is_counted() -> None:

@@ -1,3 +1,7 @@
+import gzip
+import json
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -6,8 +10,10 @@ from worker.result import Disposition
 from worker.simulator.config import FaultSettings, SimulatorConfig
 from worker.simulator.draws import draw
 from worker.simulator.faults import changed_faults, drawn_fault
+from worker.simulator.hostile import BOMB_BYTES, INSTEAD, MEANINGS, NAMES, OF_ANOTHER, SPOILT
 from worker.simulator.latency import latency_s
-from worker.simulator.profiles import PROFILES, profile
+from worker.simulator.precheck import Precheck
+from worker.simulator.profiles import PROFILES, changed_profile, profile
 
 FAULTS = {"http_500": 500, "http_502": 502, "http_503": 503, "http_504": 504, "http_429": 429}
 
@@ -129,3 +135,89 @@ def test_every_profile_makes_a_configuration_and_says_what_it_does(name: str) ->
 
 def test_a_configuration_does_not_show_its_secret() -> None:
     assert "hush" not in repr(SimulatorConfig(client_secret="hush"))
+
+
+def hostile(name: str, **further: Any) -> Caller:
+    return Caller(SimulatorConfig(faults=msgspec.convert({name: 1.0, **further}, FaultSettings)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_hostile_answer_is_booked_as_what_the_worker_must_make_of_it(name: str) -> None:
+    caller = hostile(name)
+    caller.send(one_claim("REJ-"))  # so that there is another claim's answer to give
+
+    decision = caller.send(one_claim("OK-", first_ordinal=2))
+    decision.book(sent=True)
+
+    own = name in ("unsolicited", "late_408")
+    usual = Disposition.ACCEPTED if own else Disposition.UNDELIVERED
+    assert decision.entry is not None
+    assert decision.entry.meaning is {**MEANINGS, "wrong_claim": Disposition.UNDETERMINED}.get(name, usual)
+
+
+def test_every_hostile_answer_is_made_in_one_way() -> None:
+    assert INSTEAD | SPOILT - {"truncated"} | OF_ANOTHER == set(NAMES)
+    assert not INSTEAD & SPOILT
+    assert not OF_ANOTHER & (INSTEAD | SPOILT)
+
+
+def test_what_the_hostile_answers_are_made_of() -> None:
+    def reply(name: str, **further: Any) -> Any:
+        return hostile(name, **further).send(one_claim()).reply
+
+    assert reply("redirect", redirect_to="http://127.0.0.1:1/").headers["Location"] == "http://127.0.0.1:1/"
+    assert reply("login_page").content_type == "text/html"
+    assert len(gzip.decompress(reply("gzip_bomb").body)) == BOMB_BYTES
+    with pytest.raises(RecursionError):
+        json.loads(reply("deep_json").body)
+    with pytest.raises(ValueError, match=r"Unterminated|Expecting|Invalid"):
+        json.loads(reply("bad_json").body)
+    assert (reply("unsolicited").unasked, reply("late_408").unasked) == ("answer", "408")
+    assert [reply(name).cut for name in ("endless", "trickle", "unframed")] == ["endless", "trickle", "unframed"]
+
+
+def test_a_wrong_answer_is_the_one_that_another_claim_got() -> None:
+    caller = Caller()
+    first = caller.send(one_claim("OK-")).reply
+    caller.precheck.faults = FaultSettings(wrong_answer=1.0)
+
+    second = caller.send(one_claim("OK-", first_ordinal=2)).reply
+
+    assert second.body == first.body
+
+
+def test_outages_come_and_go_by_the_clock() -> None:
+    now = 100.0
+    config = SimulatorConfig(faults=FaultSettings(outage_every_s=60.0, outage_for_s=20.0))
+    precheck = Precheck(config, clock=lambda: now)
+
+    down = []
+    for elapsed_s in (0, 39, 40, 59, 60, 99, 100):
+        now = 100.0 + elapsed_s
+        down.append(precheck.out)
+
+    assert down == [False, False, True, True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("faults", "status"), [(FaultSettings(bearer_refused=True), 401), (FaultSettings(forbidden=True), 403)]
+)
+def test_a_good_token_can_be_refused_all_the_same(faults: FaultSettings, status: int) -> None:
+    assert Caller(SimulatorConfig(faults=faults)).send(one_claim()).reply.status == status
+
+
+def test_a_profile_is_changed_while_all_runs_but_not_who_may_call_and_where() -> None:
+    caller = Caller(SimulatorConfig(seed=7, precheck_path="/own"))
+
+    caller.precheck.become(changed_profile(caller.precheck.config, b'{"name": "claim_actions"}'))
+
+    config = caller.precheck.config
+    assert (config.seed, config.precheck_path, config.root_field) == (7, "/own", "claimPreCheck")
+    assert caller.precheck.faults == PROFILES["claim_actions"].changes["faults"]
+    assert caller.precheck.tokens.good(caller.bearer)
+
+
+@pytest.mark.parametrize("wanted", [b"", b"[]", b'{"name": "no-such"}', b'{"name": "fast", "seed": 1}'])
+def test_a_profile_that_is_none_is_refused(wanted: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        changed_profile(SimulatorConfig(), wanted)

@@ -5,10 +5,7 @@ POST /apip/auth/sntl/v1/token  token, form only; POST /apip/auth/v2/token the ol
 GET  …/v1/healthcheck          ``OK`` with a good bearer
 POST …/v1/claim/precheck       the check of one claim
 any other path                 401, as the vendor's gateway answers
-GET  /_simulator/answers       JSON lines, one a claim: what was answered last (`worker.simulator.answers.Entry`)
-GET  /_simulator/stats         counts (`worker.simulator.answers.Stats`)
-POST /_simulator/faults        a JSON object with members of `worker.simulator.config.FaultSettings`
-POST /_simulator/revoke        all tokens end
+…    /_simulator/…             `worker.simulator.control`, for loopback only
 ============================== ==========================================================================
 
 Everything the simulator answers is decided in `worker.simulator.precheck`; here it is only received, delayed and
@@ -16,20 +13,20 @@ sent. Source: contract.md §1 to §4.
 """
 
 from collections.abc import Callable
-from ipaddress import ip_address
 
 import anyio
-import msgspec
 from aiohttp import web
 from anyio.abc import TaskStatus
 
 from worker.errors import SettingsError
 from worker.simulator.config import SimulatorConfig
+from worker.simulator.control import Controls, is_loopback
 from worker.simulator.draws import draw
-from worker.simulator.faults import changed_faults
+from worker.simulator.hostile import hostile_reply
 from worker.simulator.precheck import Decision, Precheck
-from worker.simulator.reply import Reply, json_reply, message_reply
-from worker.simulator.token import token_failure
+from worker.simulator.reply import Reply, message_reply
+from worker.simulator.sending import send, whole
+from worker.simulator.token import client_refused, token_failure
 
 _SHUTDOWN_S = 1.0
 
@@ -51,10 +48,7 @@ class Endpoints:
                 web.post(config.token_path, self.issue_token),
                 web.post(config.token_v2_path, self.issue_v2_token),
                 web.get(config.health_path, self.report_health),
-                web.get("/_simulator/answers", self.list_answers),
-                web.get("/_simulator/stats", self.show_stats),
-                web.post("/_simulator/faults", self.change_faults),
-                web.post("/_simulator/revoke", self.revoke_tokens),
+                *Controls(self.precheck).routes(),
                 web.route("*", "/{path:.*}", self.refuse_path),
             ]
         )
@@ -78,10 +72,8 @@ class Endpoints:
         reply, transport = decision.reply, request.transport
         sent = transport is not None and not transport.is_closing()
         decision.book(sent=sent)
-        self._stats.count(reply.status if sent and not reply.cut else 0)
-        if reply.cut and transport is not None:
-            return await _cut_off(request, reply)
-        return _response(reply)
+        self._stats.count(reply.status if sent and reply.arrives else 0)
+        return await send(request, reply)
 
     async def issue_token(self, request: web.Request) -> web.Response:
         """Answer the default token endpoint."""
@@ -102,71 +94,29 @@ class Endpoints:
                 await anyio.sleep(self.precheck.config.token_delay_s)
         finally:
             stats.token_calls_in_flight -= 1
-        if faults.outage:
-            return _response(message_reply(503, "Service Unavailable"))
-        if draw(self.precheck.config.seed, "token", "", stats.token_calls) < faults.token_500:
-            return _response(token_failure())
-        return _response(answer(request.content_type, body))
+        if self.precheck.out:
+            return whole(message_reply(503, "Service Unavailable"))
+        if faults.token_refused:
+            return whole(client_refused())
+        drawn = draw(self.precheck.config.seed, "token", "", stats.token_calls)
+        if drawn < faults.token_500:
+            return whole(token_failure())
+        if drawn < faults.token_500 + faults.token_page:
+            return whole(hostile_reply("login_page", ""))
+        return whole(answer(request.content_type, body))
 
     async def report_health(self, request: web.Request) -> web.Response:
         """Say OK to whoever has a good token."""
         self._stats.health_calls += 1
-        if self.precheck.faults.outage:
-            return _response(message_reply(503, "Service Unavailable"))
+        if self.precheck.out or self.precheck.faults.health_down:
+            return whole(message_reply(503, "Service Unavailable"))
         if not self.precheck.tokens.good(request.headers.get("Authorization")):
-            return _response(message_reply(401, "Unauthorized"))
+            return whole(message_reply(401, "Unauthorized"))
         return web.Response(text="OK")
 
     async def refuse_path(self, _: web.Request) -> web.Response:
         """Answer 401 to any unknown URL, good token or not, as was seen of the vendor (contract.md §2)."""
-        return _response(message_reply(401, "Unauthorized"))
-
-    async def list_answers(self, request: web.Request) -> web.StreamResponse:
-        """Stream the books as JSON lines."""
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await response.prepare(request)
-        for lines in self.precheck.book.lines():
-            await response.write(lines)
-        await response.write_eof()
-        return response
-
-    async def show_stats(self, _: web.Request) -> web.Response:
-        """Show the counts."""
-        self._stats.claims = len(self.precheck.book)
-        return _response(json_reply(200, self._stats))
-
-    async def change_faults(self, request: web.Request) -> web.Response:
-        """Change some of the fault settings from now on; answer with all of them."""
-        try:
-            self.precheck.faults = changed_faults(self.precheck.faults, await request.read())
-        except msgspec.DecodeError as error:
-            return _response(message_reply(400, str(error)))
-        return _response(json_reply(200, self.precheck.faults))
-
-    async def revoke_tokens(self, _: web.Request) -> web.Response:
-        """End all tokens; answer how many there were."""
-        return _response(json_reply(200, {"revoked": self.precheck.tokens.revoke_all()}))
-
-
-def _response(reply: Reply) -> web.Response:
-    return web.Response(
-        status=reply.status, body=reply.body, content_type=reply.content_type, headers=reply.headers or None
-    )
-
-
-async def _cut_off(request: web.Request, reply: Reply) -> web.StreamResponse:
-    """Break the connection: at once, or after half of the body that was announced."""
-    transport = request.transport
-    response = web.StreamResponse(status=reply.status or 200, headers={"Content-Type": reply.content_type})
-    if reply.cut == "truncated":
-        response.content_length = len(reply.body)
-        await response.prepare(request)
-        await response.write(reply.body[: len(reply.body) // 2])
-    if transport is not None and reply.cut == "truncated":
-        transport.close()  # unlike abort() sends what is written
-    elif transport is not None:
-        transport.abort()
-    return response
+        return whole(message_reply(401, "Unauthorized"))
 
 
 async def serve(
@@ -185,7 +135,7 @@ async def serve(
     :raises SettingsError: if `host` is not loopback and `allow_any_host` is false.
     :raises OSError: if the port cannot be bound.
     """
-    if not allow_any_host and not _loopback(host):
+    if not allow_any_host and not is_loopback(host):
         raise SettingsError(["simulator: listens on loopback only; say so explicitly to open it to others"])
     runner = web.AppRunner(Endpoints(config).application(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
@@ -200,10 +150,3 @@ async def serve(
     finally:
         with anyio.CancelScope(shield=True):
             await runner.cleanup()
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -7,6 +7,7 @@ import msgspec
 
 from worker.settings.environment import SIMULATOR_CLIENT_ID, SIMULATOR_CLIENT_SECRET
 from worker.settings.sections import SUPPORTED_PAYERS
+from worker.simulator.hostile import NAMES as HOSTILE
 from worker.simulator.outcomes import BY_NAME
 
 # Most claims are fine, and every way of not being fine occurs; weights by the names of worker.simulator.outcomes.
@@ -31,6 +32,10 @@ USUAL_MIX: Mapping[str, float] = {
 }
 
 
+# The faults of attempts, in the order in which they are drawn.
+SHARES = ("http_500", "http_502", "http_503", "http_504", "http_429", "reset", "truncated", *HOSTILE)
+
+
 class FaultSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What goes wrong besides the claims' own verdicts. Can be changed while the simulator runs.
 
@@ -44,18 +49,45 @@ class FaultSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     http_429: float = 0.0  # with Retry-After
     reset: float = 0.0  # the connection is reset instead of an answer
     truncated: float = 0.0  # the answer's body ends in the middle
+    redirect: float = 0.0  # this and the following: worker.simulator.hostile
+    login_page: float = 0.0
+    bad_json: float = 0.0
+    deep_json: float = 0.0
+    unframed: float = 0.0
+    gzip_bomb: float = 0.0
+    endless: float = 0.0
+    trickle: float = 0.0
+    wrong_claim: float = 0.0
+    wrong_answer: float = 0.0
+    unsolicited: float = 0.0
+    late_408: float = 0.0
     retry_after_s: int = 1
-    outage: bool = False  # everything but this control surface answers 503
+    redirect_to: str = ""  # the address that `redirect` points to; empty: a host that does not exist
+    outage: bool = False  # everything but the control surface answers 503
+    outage_every_s: float = 0.0  # an outage at the end of every such period; 0 = none
+    outage_for_s: float = 0.0  # … for so long
+    health_down: bool = False  # the health endpoint alone answers 503
     token_500: float = 0.0  # of token calls
+    token_page: float = 0.0  # of token calls: 200 with a page of HTML
+    token_refused: bool = False  # the token endpoint refuses the client
+    bearer_refused: bool = False  # the API answers 401 to every token
+    forbidden: bool = False  # the API answers 403 to every claim
     revoke_every: int = 0  # all tokens end after every so many pre-check calls; 0 = never
 
     def __post_init__(self) -> None:
-        """Refuse shares that are none."""
-        each = (
-            self.http_500, self.http_502, self.http_503, self.http_504, self.http_429, self.reset, self.truncated
-        )  # fmt: skip
-        if min(*each, self.token_500) < 0.0 or sum(each) > 1.0 + 1e-9 or self.token_500 > 1.0:
+        """Refuse shares that are none, and periods that are shorter than what they hold."""
+        each = [getattr(self, name) for name in SHARES]
+        tokens = self.token_500, self.token_page
+        if min(*each, *tokens) < 0.0 or sum(each) > 1.0 + 1e-9 or sum(tokens) > 1.0 + 1e-9:
             raise ValueError("faults: shares must lie between 0 and 1 and add up to 1 at most")
+        if not 0.0 <= self.outage_for_s <= self.outage_every_s:
+            raise ValueError("faults: outage_for_s must lie between 0 and outage_every_s")
+
+    def out(self, elapsed_s: float) -> bool:
+        """Tell whether there is an outage so long after the start."""
+        if self.outage or not self.outage_every_s:
+            return self.outage
+        return elapsed_s % self.outage_every_s >= self.outage_every_s - self.outage_for_s
 
 
 class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,17 +4,17 @@ from typing import Any
 
 import msgspec
 
-from worker.simulator.config import FaultSettings
+from worker.simulator.config import SHARES, FaultSettings
+from worker.simulator.hostile import INSTEAD, hostile_reply
 from worker.simulator.reply import Reply, message_reply
 
 _PAGE = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
-_SHARES = ("http_500", "http_502", "http_503", "http_504", "http_429", "reset", "truncated")
 
 
 def drawn_fault(settings: FaultSettings, position: float) -> str:
     """Return the fault at a position 0 ≤ x < 1, "" where there is none; its name is that of its share."""
     upto = 0.0
-    for name in _SHARES:
+    for name in SHARES:
         upto += getattr(settings, name)
         if position < upto:
             return name
@@ -22,7 +22,9 @@ def drawn_fault(settings: FaultSettings, position: float) -> str:
 
 
 def faulty_reply(settings: FaultSettings, fault: str) -> Reply:
-    """Return what is answered instead; ``truncated`` needs an answer to cut and is not made here."""
+    """Return what is answered instead; what needs an answer to spoil is not made here."""
+    if fault in INSTEAD:
+        return hostile_reply(fault, settings.redirect_to)
     if fault == "reset":
         return Reply(status=0, cut="reset")
     return gateway_reply(int(fault.removeprefix("http_")), settings.retry_after_s)

@@ -1,10 +1,11 @@
 """Decides what one pre-check call is answered: from headers and body to the reply, without any waiting.
 
-In this order: bearer, outage, request, fault, required header, claim, verdict, documents. A fault that loses the
-answer (all but a cut one) still counts as an attempt for the claim.
+In this order: bearer, outage, permission, request, fault, required header, claim, verdict, documents. A fault that
+loses the answer still counts as an attempt for the claim.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -18,9 +19,10 @@ from worker.simulator.config import FaultSettings, SimulatorConfig
 from worker.simulator.document import safe_delimiters
 from worker.simulator.draws import draw, fingerprint
 from worker.simulator.faults import drawn_fault, faulty_reply, gateway_reply
+from worker.simulator.hostile import MEANINGS, OF_ANOTHER, SPOILT, spoilt
 from worker.simulator.interchange import Submitted
 from worker.simulator.latency import latency_s
-from worker.simulator.outcomes import Outcome
+from worker.simulator.outcomes import BY_NAME, Outcome
 from worker.simulator.reply import Reply, json_reply, message_reply
 from worker.simulator.status_report import write_status_report
 from worker.simulator.token import Tokens
@@ -43,7 +45,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         """Enter what the client now knows: this answer, or nothing if it had gone."""
         if self.entry is None:
             return
-        arrived = sent and not self.reply.cut
+        arrived = sent and self.reply.arrives
         self.entry.http_status = self.reply.status if arrived else 0
         self.entry.meaning = self.meaning if arrived else Disposition.UNDELIVERED
         self.entry.transaction_id = self.transaction_id if arrived else None
@@ -65,24 +67,42 @@ class _Call(msgspec.Struct, frozen=True, gc=False):
 class Precheck:
     """The service's mind: settings that may change, tokens, verdicts, and the books of what was answered."""
 
-    def __init__(self, config: SimulatorConfig) -> None:
+    def __init__(self, config: SimulatorConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self.config = config
         self.faults: FaultSettings = config.faults
         self.tokens = Tokens(config)
         self.book = AnswerBook()
         self.stats = Stats()
         self._verdicts = Verdicts(config)
+        self._clock = clock
+        self._started = clock()
+        self._last_body: bytes | None = None
+
+    @property
+    def out(self) -> bool:
+        """Whether there is an outage at the moment."""
+        return self.faults.out(self._clock() - self._started)
+
+    def become(self, config: SimulatorConfig) -> None:
+        """Behave by other settings from now on; paths, credentials, tokens and books stay."""
+        self.config = config
+        self.faults = config.faults
+        self.tokens.lifetime_s = config.token_lifetime_s
+        self._verdicts = Verdicts(config)
+        self._started = self._clock()
 
     def decide(self, headers: Mapping[str, str], content_type: str, body: bytes) -> Decision:
         """Return what to answer to a POST of a claim; `headers` must find names in any case."""
         self.stats.prechecks += 1
-        if not self.tokens.good(headers.get("Authorization")):
+        if self.faults.bearer_refused or not self.tokens.good(headers.get("Authorization")):
             self.stats.bearers_refused += 1
             return Decision(message_reply(401, "Unauthorized"))
         if self.faults.revoke_every and self.stats.prechecks % self.faults.revoke_every == 0:
             self.tokens.revoke_all()
-        if self.faults.outage:
+        if self.out:
             return Decision(message_reply(503, "Service Unavailable"))
+        if self.faults.forbidden:
+            return Decision(message_reply(403, "Forbidden"))
         self.stats.mock_answers_asked += headers.get("environment") == "sandbox"
         try:
             call = self._read(headers, content_type, body)
@@ -106,23 +126,30 @@ class Precheck:
 
     def _answer(self, call: _Call, tax_id: str | None) -> Decision:
         fault = drawn_fault(self.faults, draw(self.config.seed, "fault", call.claim_number, call.attempt))
-        if fault and fault != "truncated":
-            return self._unanswered(call, faulty_reply(self.faults, fault))
+        if fault and fault not in SPOILT and fault not in OF_ANOTHER:
+            return self._unanswered(call, faulty_reply(self.faults, fault), MEANINGS.get(fault))
         if call.delay_s > self.config.gateway_timeout_s:
             return self._unanswered(call, gateway_reply(504, self.faults.retry_after_s))
         if tax_id is None:
             refused = checks.missing_header("providerTaxId")
             reply = json_reply(refused.status, refused.body, headers=call.headers, delay_s=call.delay_s)
             return Decision(reply, call.entry, Disposition.REJECTED)
+        if fault == "wrong_answer" and self._last_body is not None:
+            return Decision(Reply(status=200, body=self._last_body, delay_s=call.delay_s), call.entry, MEANINGS[fault])
         outcome = checks.refusal(call.claim, call.request, tax_id, self.config)
-        decision = self._spoken(call, outcome or self._verdicts.choose(call.claim_number, call.attempt))
-        if fault == "truncated":
-            return msgspec.structs.replace(decision, reply=msgspec.structs.replace(decision.reply, cut="truncated"))
-        return decision
+        if outcome is None:
+            outcome = self._verdicts.choose(call.claim_number, call.attempt)
+            outcome = BY_NAME["other_claim"] if fault == "wrong_claim" else outcome
+        decision = self._spoken(call, outcome)
+        if fault not in SPOILT:
+            return decision
+        meaning = MEANINGS.get(fault, decision.meaning)
+        return msgspec.structs.replace(decision, reply=spoilt(decision.reply, fault), meaning=meaning)
 
-    def _unanswered(self, call: _Call, reply: Reply) -> Decision:
+    def _unanswered(self, call: _Call, reply: Reply, meaning: Disposition | None = None) -> Decision:
         delay_s = min(call.delay_s, self.config.gateway_timeout_s)
-        return Decision(msgspec.structs.replace(reply, delay_s=delay_s), call.entry)
+        reply = msgspec.structs.replace(reply, delay_s=delay_s)
+        return Decision(reply, call.entry, meaning or Disposition.UNDELIVERED)
 
     def _spoken(self, call: _Call, outcome: Outcome) -> Decision:
         """Return the answer that says this outcome, in the shape that was asked for."""
@@ -142,6 +169,7 @@ class Precheck:
         answer = {key: members[name] for key, name in selection.fields}
         body = {"data": {selection.root: answer}} if selection.root else answer
         reply = json_reply(200, body, headers=call.headers, delay_s=call.delay_s)
+        self._last_body = reply.body
         return Decision(reply, call.entry, outcome.meaning, transaction_id)
 
     def _members(self, call: _Call, outcome: Outcome, transaction_id: str) -> dict[str, str]:

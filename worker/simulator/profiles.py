@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from worker.simulator.config import FaultSettings, SimulatorConfig
+from worker.simulator.hostile import NAMES as HOSTILE
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -47,7 +48,56 @@ PROFILES: dict[str, Profile] = {
             "faults": FaultSettings(http_502=0.02, http_503=0.02, reset=0.02, truncated=0.02, revoke_every=2000),
         },
     ),
+    "outage": Profile(
+        "answers 503 to everything, token and health included, until the faults are changed: outage = false",
+        {"latency_scale": 0.02, "faults": FaultSettings(outage=True)},
+    ),
+    "outages": Profile(
+        "is down for 20 s at the end of every minute, else answers in some 50 ms",
+        {"latency_scale": 0.02, "faults": FaultSettings(outage_every_s=60.0, outage_for_s=20.0)},
+    ),
+    "tokens": Profile(
+        "tokens live 2 s, all are revoked every 1,000 calls, one token call in five fails",
+        {
+            "token_lifetime_s": 2.0,
+            "latency_scale": 0.02,
+            "faults": FaultSettings(revoke_every=1000, token_500=0.1, token_page=0.1),
+        },
+    ),
+    "refused": Profile(
+        "the token endpoint refuses the client, until the faults are changed: token_refused = false",
+        {"faults": FaultSettings(token_refused=True)},
+    ),
+    "unentitled": Profile(
+        "gives tokens and answers 401 to each of them, until the faults are changed: bearer_refused = false",
+        {"faults": FaultSettings(bearer_refused=True)},
+    ),
+    "portal": Profile(
+        "answers each claim with 200 and a page to sign in, as a captive portal does",
+        {"faults": FaultSettings(login_page=1.0)},
+    ),
+    "hostile": Profile(
+        "one attempt in six gets an answer that must fool nobody: " + ", ".join(HOSTILE),
+        {
+            "latency_scale": 0.02,
+            "faults": msgspec.convert(dict.fromkeys(HOSTILE, 0.014), FaultSettings),
+        },
+    ),
+    "claim_actions": Profile(
+        "the sibling that submits: its path and mutation; 3 % of 504 and 2 % cut-off answers after the work was done",
+        {
+            "precheck_path": "/oihub/claim/actions/v1",
+            "root_field": "claimSubmission",
+            "latency_scale": 0.02,
+            "faults": FaultSettings(http_500=0.02, http_504=0.03, truncated=0.02),
+        },
+    ),
 }
+
+# What stays as it was when the profile is changed while the simulator runs: who may call it, and where.
+_FIXED = frozenset(
+    {"seed", "client_id", "client_secret", "token_path", "token_v2_path", "precheck_path", "health_path", "root_field"}
+)
 
 
 def profile(name: str, **overrides: Any) -> SimulatorConfig:
@@ -56,3 +106,18 @@ def profile(name: str, **overrides: Any) -> SimulatorConfig:
     :raises KeyError: if there is no such profile.
     """
     return SimulatorConfig(**{**PROFILES[name].changes, **overrides})
+
+
+class _Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+
+
+def changed_profile(config: SimulatorConfig, wanted: bytes) -> SimulatorConfig:
+    """Return the settings of the profile that a JSON object names; what cannot change while it runs stays.
+
+    :raises msgspec.DecodeError: if it names none.
+    """
+    name = msgspec.json.decode(wanted, type=_Wanted).name
+    if name not in PROFILES:
+        raise msgspec.DecodeError(f"no profile {name!r}; there are {', '.join(PROFILES)}")
+    return profile(name, **{field: getattr(config, field) for field in _FIXED})

@@ -9,14 +9,24 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One HTTP answer. `cut` says how it fails to arrive: not at all, or half of its body."""
+    """One HTTP answer.
+
+    `cut` says how it fails to arrive: not at all, half of its body, half of it without a length, without an end or a
+    byte now and then. `unasked` is what follows it on its connection: the same answer once more, or a late 408.
+    """
 
     status: int
     body: bytes = b""
     content_type: str = "application/json"
     headers: Mapping[str, str] = {}
     delay_s: float = 0.0
-    cut: Literal["", "reset", "truncated"] = ""
+    cut: Literal["", "reset", "truncated", "unframed", "endless", "trickle"] = ""
+    unasked: Literal["", "answer", "408"] = ""
+
+    @property
+    def arrives(self) -> bool:
+        """Whether a client sees it end in order; without a length, the connection's end is one."""
+        return self.cut in ("", "unframed")
 
 
 def json_reply(status: int, value: Any, *, headers: Mapping[str, str] | None = None, delay_s: float = 0.0) -> Reply:

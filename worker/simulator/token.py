@@ -24,6 +24,7 @@ class Tokens:
         self._config = config
         self._clock = clock
         self._ends: dict[str, float] = {}
+        self.lifetime_s = config.token_lifetime_s
 
     def answer_form(self, content_type: str, body: bytes) -> Reply:
         """Answer the default endpoint, which takes nothing but a form."""
@@ -33,7 +34,7 @@ class Tokens:
         if form.get("grant_type") != "client_credentials":
             return _sentinel_error(400, "UnsupportedGrantType", "grant_type must be client_credentials")
         if not self._known(form):
-            return _sentinel_error(401, "InvalidClient", "Client authentication failed")
+            return client_refused()
         return self._issued({"not-before-policy": 0, "scope": "default"})
 
     def answer_json(self, content_type: str, body: bytes) -> Reply:
@@ -67,13 +68,18 @@ class Tokens:
         now = self._clock()
         self._ends = {} if self._config.new_token_ends_old else {t: end for t, end in self._ends.items() if end > now}
         token = f"sim-{secrets.token_urlsafe(24)}"
-        self._ends[token] = now + self._config.token_lifetime_s
-        lifetime_s = int(self._config.token_lifetime_s)
+        self._ends[token] = now + self.lifetime_s
+        lifetime_s = int(self.lifetime_s)
         return json_reply(200, {"access_token": token, "token_type": "bearer", "expires_in": lifetime_s, **extra})
 
 
 def _sentinel_error(status: int, reason: str, detail: str) -> Reply:
     return json_reply(status, {"status": str(status), "failureReason": reason, "Errors": [detail]})
+
+
+def client_refused() -> Reply:
+    """Return what the default endpoint answers to a client that it does not know."""
+    return _sentinel_error(401, "InvalidClient", "Client authentication failed")
 
 
 def token_failure() -> Reply:
