@@ -119,6 +119,28 @@ class TestAsking:
         assert [request.form["client_secret"] for request in server.requests] == ["one", "two", "three"]
 
     @pytest.mark.fault(79)
+    async def test_a_file_changed_replaced_or_gone_is_seen(self, tmp_path: Path) -> None:
+        file = tmp_path / "secret"
+        file.write_bytes(b"one")
+        seen: list[bool] = []
+
+        async with (
+            FaultServer(always(503)) as server,
+            endpoint_at(server.origin, client_secret="", client_secret_file=str(file)) as endpoint,
+        ):
+            for change in (lambda: None, lambda: file.write_bytes(b"other"), lambda: file.unlink()):
+                with pytest.raises(TokenUnavailable):
+                    await endpoint.fetch()
+                change()
+                seen.append(endpoint.rotated())
+
+        assert seen == [False, True, True]
+
+    async def test_a_secret_that_is_no_file_is_never_another(self) -> None:
+        async with FaultServer(granting()) as server, endpoint_at(server.origin) as endpoint:
+            assert not endpoint.rotated()
+
+    @pytest.mark.fault(79)
     async def test_a_secret_rotated_while_the_old_one_is_refused_is_tried_at_once(self, tmp_path: Path) -> None:
         data, link = tmp_path / "..data", tmp_path / "secret"
         for name, content in (("v1", "old"), ("v2", "new")):

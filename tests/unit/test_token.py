@@ -26,9 +26,11 @@ class ScriptedEndpoint:
         self.lifetime_s = lifetime_s
         self.asked_at: list[float] = []
         self.under_way = 0
+        self.new_secret = False
 
     async def fetch(self) -> Grant:
         self.asked_at.append(anyio.current_time() - START_S)
+        self.new_secret = False
         self.under_way += 1
         assert self.under_way == 1
         try:
@@ -39,6 +41,9 @@ class ScriptedEndpoint:
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+    def rotated(self) -> bool:
+        return self.new_secret
 
 
 @asynccontextmanager
@@ -216,6 +221,38 @@ async def test_refused_credentials_are_told_to_all_and_tried_once_a_minute() -> 
             await anyio.sleep(0.1)
 
     assert endpoint.asked_at == pytest.approx([HOLD_S * n for n in range(10)], abs=1)
+
+
+@pytest.mark.fault(79)
+@virtual_time
+async def test_a_new_secret_is_tried_without_waiting_and_once_only() -> None:
+    endpoint = ScriptedEndpoint(*[CredentialsRefused(*REFUSAL)] * 2)
+
+    async with provide(endpoint) as provider:
+        await error_of(provider.get)
+        await anyio.sleep(3)
+        endpoint.new_secret = True
+        for _ in range(5):
+            await error_of(provider.get)
+        await anyio.sleep(3)
+        endpoint.new_secret = True
+        token = await provider.get()
+
+    assert token.generation == 1
+    assert endpoint.asked_at == [0, 3, 6]
+
+
+@virtual_time
+async def test_a_new_secret_does_not_hasten_what_it_cannot_mend() -> None:
+    endpoint = ScriptedEndpoint(TokenUnavailable("token_http_503", retry_after_s=20))
+
+    async with provide(endpoint) as provider:
+        await error_of(provider.get)
+        endpoint.new_secret = True
+        error = await error_of(provider.get)
+
+    assert isinstance(error, TokenUnavailable)
+    assert endpoint.asked_at == [0]
 
 
 @virtual_time

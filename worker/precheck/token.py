@@ -9,7 +9,8 @@
 The fetching task (`TokenProvider.run`) is the only one that asks, so callers that wait can be cancelled without harm
 to the others. It asks again at about 80 % of a token's life; while that fails, the old token serves on to its end. A
 401 names the generation that was used, so that any number of them makes one fetch. If even the token fetched for a 401
-is refused, and was never accepted, another would not help: then nothing is asked for a while.
+is refused, and was never accepted, another would not help: then nothing is asked for a while, or until the secret is
+another one.
 
 Time is the event loop's, monotonic, and a token's life counts from the moment of asking.
 Sources: RFC 6749 §5.1 and §5.2, contract.md §2.
@@ -55,6 +56,10 @@ class TokenEndpoint(Protocol):
         :raises worker.errors.CredentialsRefused: if asking again without a change of settings is no use.
         :raises worker.errors.TokenUnavailable: for any other failure; `retry_after_s` 0 leaves the pace to the caller.
         """
+        ...
+
+    def rotated(self) -> bool:
+        """Tell at once whether the secret is another one than the last `fetch` used: then a refusal says nothing."""
         ...
 
 
@@ -119,7 +124,9 @@ class TokenProvider:
             if self._token is not None and now < self._ends_at:
                 return self._token
             if self._failure is not None and now < self._failure.until:
-                raise self._failure.error(now)
+                if self._failure.refusal is None or not self._endpoint.rotated():
+                    raise self._failure.error(now)
+                self._failure = None
             self._awaited = True
             self._wake.set()
             await self._changed.wait()

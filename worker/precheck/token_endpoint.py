@@ -17,6 +17,7 @@ import json
 import math
 import re
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -56,6 +57,9 @@ _ERROR_CODES = {
 }
 
 
+_Signature = tuple[int, int, int, int]
+
+
 class HttpTokenEndpoint:
     """Asks the configured endpoint for tokens, with a secret that is read again each time."""
 
@@ -70,6 +74,12 @@ class HttpTokenEndpoint:
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_S, connect=min(connect_timeout_s, TIMEOUT_S)),
             max_response_bytes=MAX_REPLY_BYTES,
         )
+        self._used: _Signature | None = None
+
+    def rotated(self) -> bool:
+        """Tell whether the secret's file is another one than when it was last read."""
+        # One stat and no thread: it is asked only while credentials are refused, a few times a minute.
+        return bool(self._auth.client_secret_file) and _signature(self._auth.client_secret_file) != self._used
 
     async def fetch(self) -> Grant:
         """Ask once; twice if the secret was changed just while the old one was refused.
@@ -89,6 +99,7 @@ class HttpTokenEndpoint:
     async def _read_secret(self) -> str:
         if not self._auth.client_secret_file:
             return str(self._auth.client_secret)
+        self._used = _signature(self._auth.client_secret_file)
         try:
             return str(await anyio.to_thread.run_sync(read_secret, self._auth.client_secret_file))
         except SettingsError:
@@ -133,6 +144,15 @@ class HttpTokenEndpoint:
             return CredentialsRefused("token_request_refused", f"refused by {place}; check auth.token_encoding")
         hint = "check auth.scope, auth.token_path and what the client is entitled to"
         return CredentialsRefused(code or "token_request_refused", f"token request refused by {place}; {hint}")
+
+
+def _signature(path: str) -> _Signature | None:
+    """Tell one state of a file from another, whatever links lead to it; None if there is none."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def read_grant(body: bytes) -> Grant:
