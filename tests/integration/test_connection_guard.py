@@ -44,7 +44,9 @@ async def exchanging(connector: aiohttp.BaseConnector) -> AsyncIterator[Callable
         exchanger = Exchanger(session, proxy=None, timeout=aiohttp.ClientTimeout(total=5), max_response_bytes=1 << 16)
 
         async def post(address: str) -> bytes:
-            return (await exchanger.exchange("POST", URL(address), b"", b"claim")).body
+            reply = await exchanger.exchange("POST", URL(address), b"", b"claim")
+            reply.vouch()
+            return reply.body
 
         yield post
 

@@ -176,9 +176,10 @@ def test_what_the_hostile_answers_are_made_of() -> None:
     assert [reply(name).cut for name in ("endless", "trickle", "unframed")] == ["endless", "trickle", "unframed"]
 
 
-def test_a_wrong_answer_is_the_one_that_another_claim_got() -> None:
+def test_a_wrong_answer_is_that_of_another_claim_which_it_names() -> None:
     caller = Caller()
     first = caller.send(one_claim("OK-")).reply
+    caller.send(one_claim("M301-", first_ordinal=3))
     caller.precheck.faults = FaultSettings(wrong_answer=1.0)
 
     second = caller.send(one_claim("OK-", first_ordinal=2)).reply

@@ -99,7 +99,10 @@ class PrecheckClient:
             correlation_id=request.correlation_id,
             trace_id=headers.get("x-optum-trace-id"),
         )
-        return judge(answer, claim.facts, self._rules)
+        verdict = judge(answer, claim.facts, self._rules)
+        if verdict.names_claim:
+            reply.vouch()
+        return verdict
 
     @property
     def tokens_had(self) -> int:

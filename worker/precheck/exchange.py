@@ -34,17 +34,23 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from worker.errors import Ambiguous
-from worker.precheck.guard import LostRace
+from worker.precheck.guard import LostRace, WatchedConnection
 
 _SWITCHING = 101
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
-    """A finished exchange. `body` is as it came, never decompressed."""
+    """A finished exchange. `body` is as it came, never decompressed; `connection` is None if it was closed."""
 
     status: int
     headers: CIMultiDictProxy[str]
     body: bytes
+    connection: WatchedConnection | None = None
+
+    def vouch(self) -> None:
+        """Say that this is the answer to what was asked and to nothing else: its connection may be used again."""
+        if self.connection is not None:
+            self.connection.vouched = True
 
     def __repr__(self) -> str:
         """Show the status only: bodies are PHI or hold tokens."""
@@ -147,10 +153,11 @@ class Exchanger:
             if 200 <= status < 300:
                 raise Ambiguous("attempt_timeout" if expiry.due else _failure_code(error)) from None
             return Reply(status, message.headers, b"")
-        transport = connection.transport
-        if status != _SWITCHING and transport is not None and not transport.get_write_buffer_size():
-            connection.release()
-        return Reply(status, message.headers, body)
+        transport, protocol = connection.transport, connection.protocol
+        if status == _SWITCHING or transport is None or transport.get_write_buffer_size():
+            return Reply(status, message.headers, body)
+        connection.release()
+        return Reply(status, message.headers, body, protocol if isinstance(protocol, WatchedConnection) else None)
 
 
 def header_lines(headers: Mapping[str, str]) -> bytes:

@@ -6,8 +6,13 @@ a late 408, is then taken for the answer to the next request: another claim's an
 ======================= ==============================================================================
 while it rests          closed at once if a single byte arrives
 when it is taken again  dropped if an answer is queued on it or bytes wait in its socket, unread so far
+when it is taken again  dropped unless its last answer was vouched for: by naming what it answers
 while it is in use      told apart, if it breaks, from one that had ended before the claim reached it
 ======================= ==============================================================================
+
+The third is for what the first two cannot see: an answer out of turn that arrives after the next claim was sent. From
+then on every answer on that connection is one behind, and those that name no claim (an error, a business code alone)
+would pass for the next claim's. Such an answer is therefore the last one on its connection.
 
 Whatever fails before a connection is handed out is translated here, for then nothing of the claim was sent. The hook
 into aiohttp is the class of its connections; should a release of it not use ours, connections are used once and closed.
@@ -49,6 +54,7 @@ class WatchedConnection(ResponseHandler):
         super().__init__(loop)
         self.resting = False
         self.uses = 0
+        self.vouched = False
         self._heard = False
         self._taken_at = 0.0
 
@@ -56,6 +62,7 @@ class WatchedConnection(ResponseHandler):
         """Begin a use; called with every request."""
         self.resting = False
         self.uses += 1
+        self.vouched = False
         self._heard = False
         self._taken_at = self._loop.time()
 
@@ -132,6 +139,8 @@ class GuardedConnector(aiohttp.TCPConnector):
             return None
         if protocol.should_close:
             return "unsolicited_response"
+        if not protocol.vouched:
+            return "unvouched"
         return "readable" if self._readable(protocol) else None
 
     def _readable(self, protocol: WatchedConnection) -> bool:

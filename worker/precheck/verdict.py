@@ -157,6 +157,7 @@ def _verdict(answer: HttpAnswer, decision: Decision, evidence: Evidence, rules: 
         at_the_end=decision.at_the_end,
         overload=decision.overload,
         request_fault=decision.request_fault,
+        names_claim=bool(evidence.ours),
         retry_after_s=answer.retry_after_s,
         http_status=answer.status,
         transaction_id=payload.transaction_id or None,

@@ -40,6 +40,7 @@ class Stats(msgspec.Struct):
     health_calls: int = 0
     claims: int = 0
     statuses: dict[int, int] = {}
+    faults: dict[str, int] = {}  # how often each was drawn
 
     def count(self, status: int) -> None:
         """Count one answer to a pre-check call; 0 stands for none."""

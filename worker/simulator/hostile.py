@@ -14,7 +14,7 @@ gzip_bomb         200 packed although that was not asked for: 64 kB that unpack 
 endless           200 whose body does not end                                                  cut it off
 trickle           200, a byte every half second                                                give up in time
 wrong_claim       a good answer, but its 277CA accepts another claim                           not accept it
-wrong_answer      the whole answer that another claim got before, transaction id and all       not accept it
+wrong_answer      the whole answer of another claim, with the 277CA that names that claim      not accept it
 unsolicited       the claim's own answer and, unasked, the same once more                      not take the second
 late_408          the claim's own answer and, some moments later on the idle connection, 408   not take it
 ================= ============================================================================ ==================

@@ -76,6 +76,7 @@ class Precheck:
         self._verdicts = Verdicts(config)
         self._clock = clock
         self._started = clock()
+        # Only of an answer that names its claim can another claim's client know that it is not its own.
         self._last_body: bytes | None = None
 
     @property
@@ -126,6 +127,8 @@ class Precheck:
 
     def _answer(self, call: _Call, tax_id: str | None) -> Decision:
         fault = drawn_fault(self.faults, draw(self.config.seed, "fault", call.claim_number, call.attempt))
+        if fault:
+            self.stats.faults[fault] = self.stats.faults.get(fault, 0) + 1
         if fault and fault not in SPOILT and fault not in OF_ANOTHER:
             return self._unanswered(call, faulty_reply(self.faults, fault), MEANINGS.get(fault))
         if call.delay_s > self.config.gateway_timeout_s:
@@ -169,7 +172,8 @@ class Precheck:
         answer = {key: members[name] for key, name in selection.fields}
         body = {"data": {selection.root: answer}} if selection.root else answer
         reply = json_reply(200, body, headers=call.headers, delay_s=call.delay_s)
-        self._last_body = reply.body
+        if outcome.report == "claim":
+            self._last_body = reply.body
         return Decision(reply, call.entry, outcome.meaning, transaction_id)
 
     def _members(self, call: _Call, outcome: Outcome, transaction_id: str) -> dict[str, str]:
