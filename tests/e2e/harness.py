@@ -36,6 +36,9 @@ class Simulator:
         body = json.dumps(faults).encode()
         urllib.request.urlopen(f"{self.origin}/_simulator/faults", data=body, timeout=10).close()
 
+    def revoke(self) -> None:
+        urllib.request.urlopen(f"{self.origin}/_simulator/revoke", data=b"", timeout=10).close()
+
     def close(self) -> None:
         self._process.send_signal(signal.SIGTERM)
         self._process.communicate(timeout=10)

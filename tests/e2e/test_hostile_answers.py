@@ -20,6 +20,14 @@ UNDECIDED = {"undetermined", "review", "undelivered"}
 TRUTHS = {"OK-": "accepted", "REJ7-": "rejected", "M301-": "rejected"}
 
 
+@pytest.fixture(scope="module")
+def hostile() -> Iterator[Simulator]:
+    """One simulator whose faults each test sets anew."""
+    simulator = Simulator("--profile", "fast", "--latency-scale", "0.02")
+    yield simulator
+    simulator.close()
+
+
 @pytest.fixture
 def elsewhere() -> Iterator["Elsewhere"]:
     elsewhere = Elsewhere()
@@ -95,25 +103,26 @@ QUICK = {
 @pytest.mark.fault(97)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hostile_answer_in_three_fools_nobody(
-    site: Site, own_simulator: Simulator, elsewhere: Elsewhere, name: str
+    site: Site, hostile: Simulator, elsewhere: Elsewhere, name: str
 ) -> None:
-    site.environ["PRECHECK_API__BASE_URL"] = own_simulator.origin
-    own_simulator.set_faults(**{name: 0.33}, redirect_to=elsewhere.address)
+    site.environ["PRECHECK_API__BASE_URL"] = hostile.origin
+    hostile.set_faults(**dict.fromkeys(NAMES, 0.0), redirect_to=elsewhere.address)
+    hostile.set_faults(**{name: 0.33})
     put_each(site.inbox, 20)
 
     done = site.start("run", "--once", **QUICK).wait()
 
     decided = assert_nobody_was_fooled(site, done, 20)
-    assert own_simulator.get("stats")["faults"][name] >= 10
+    assert hostile.get("stats")["faults"][name] >= 10
     assert elsewhere.visits == 0
     assert set(decided) == {"accepted", "rejected"}
     assert BOMB_BYTES > MEMORY_CAP_BYTES // 4  # or a bomb that goes off would not be seen
 
 
 @pytest.mark.fault(97)
-def test_all_of_them_at_once_under_load_fool_nobody(site: Site, own_simulator: Simulator) -> None:
-    site.environ["PRECHECK_API__BASE_URL"] = own_simulator.origin
-    own_simulator.set_faults(**{**dict.fromkeys(NAMES, 0.02), "unsolicited": 0.2, "wrong_answer": 0.1})
+def test_all_of_them_at_once_under_load_fool_nobody(site: Site, hostile: Simulator) -> None:
+    site.environ["PRECHECK_API__BASE_URL"] = hostile.origin
+    hostile.set_faults(**{**dict.fromkeys(NAMES, 0.02), "unsolicited": 0.2, "wrong_answer": 0.1})
     put_each(site.inbox, 200)
 
     done = site.start("run", "--once", **QUICK, PRECHECK_FLOW__MODE="fixed", PRECHECK_FLOW__MAX_IN_FLIGHT="64").wait(
@@ -122,4 +131,4 @@ def test_all_of_them_at_once_under_load_fool_nobody(site: Site, own_simulator: S
 
     decided = assert_nobody_was_fooled(site, done, 200)
     assert len(decided) > 300
-    assert own_simulator.get("stats")["faults"].keys() == set(NAMES)
+    assert hostile.get("stats")["faults"].keys() == set(NAMES)
