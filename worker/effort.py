@@ -11,15 +11,27 @@ class Effort:
     `attempts` counts POSTs, without a 401's repeat and without a lost race for an idle connection;
     `first_sent_at` is seconds since the epoch; `began` is the steady clock at the first attempt of this
     process, from which the deadline counts. `noted`: the ledger has a row of its own for the claim, so that its
-    attempts are noted there and not by how far its batch was sent.
+    attempts are noted there and not by how far its batch was sent. `excused` of the attempts were lost to an outage
+    that had been noticed, and do not count against the claim.
     """
 
-    __slots__ = ("ambiguous_attempts", "attempts", "batch", "began", "claim", "first_sent_at", "noted", "repeated")
+    __slots__ = (
+        "ambiguous_attempts",
+        "attempts",
+        "batch",
+        "began",
+        "claim",
+        "excused",
+        "first_sent_at",
+        "noted",
+        "repeated",
+    )
 
     def __init__(self, batch: OpenBatch, claim: Claim) -> None:
         self.batch = batch
         self.claim = claim
         self.attempts = claim.attempts
+        self.excused = 0
         self.ambiguous_attempts = claim.ambiguous_attempts
         self.first_sent_at = claim.first_sent_at
         self.began: float | None = None

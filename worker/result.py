@@ -89,6 +89,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     request_fault: bool = (
         False  # speaks against query or settings rather than the claim; several in a row shut the gate
     )
+    no_answer: bool = False  # a page, rubbish, a gateway's word: no answer to the claim; most of them are an outage
     names_claim: bool = False  # the answer is about this claim and no other: its 277CA says so
     retry_after_s: float | None = None
     http_status: int | None = None

@@ -216,8 +216,10 @@ class Submitter:
         if verdict.disposition is not None:
             self._recorder.answered(effort, verdict, latency_s=latency_s)
             return
+        if not self._pace.gate.is_open:
+            effort.excused += 1  # a trial, or under way when the gate was shut: it is the outage's, not the claim's
         decision = self._pace.policy.decide(
-            effort.attempts, self._elapsed_s(effort), floor_s=verdict.retry_after_s or 0
+            effort.attempts - effort.excused, self._elapsed_s(effort), floor_s=verdict.retry_after_s or 0
         )
         if isinstance(decision, GiveUp):
             self._recorder.answered(effort, _given_up(effort, verdict), latency_s=latency_s)

@@ -5,9 +5,10 @@ import pytest
 
 from tests.unit.test_submitter import ACCEPTED, UNAVAILABLE, pace, results_after, settings
 from tests.virtualtime import run
-from worker.errors import TokenUnavailable
+from worker.claim import Claim
+from worker.errors import Ambiguous, TokenUnavailable
 from worker.pipeline import Neighbours, Pipeline
-from worker.result import Disposition, Reason, Verdict
+from worker.result import AttemptClass, Disposition, Reason, Verdict
 from worker.simulator.generator import GeneratorSpec, generate
 from worker.tally import Tally
 from worker.testing import MemoryLedger, MemorySink, MemorySource, ScriptedApi
@@ -50,6 +51,42 @@ def test_an_outage_that_begins_when_no_claim_is_left_ends_with_the_next_claim() 
         return [delivery.name for delivery in source.settled]
 
     assert sorted(run(scenario(), grace_s=0.01)) == ["first.837", "second.837"]
+
+
+@pytest.mark.fault(84)
+def test_a_page_to_sign_in_instead_of_answers_is_an_outage_and_costs_no_claim_its_attempts() -> None:
+    page = Verdict(
+        disposition=None,
+        reason=Reason("not_json", "The service answered with something that is no answer.", "http"),
+        attempt_class=AttemptClass.AMBIGUOUS,
+        at_the_end=Disposition.REVIEW,
+        no_answer=True,
+        http_status=200,
+    )
+
+    told = [page]
+
+    async def sign_in(_pipeline: Pipeline, _source: MemorySource) -> None:
+        await anyio.sleep(3_600)
+        told[0] = ACCEPTED
+        await anyio.sleep_forever()
+
+    api = ScriptedApi(lambda _claim, _number: told[0], latency_s=0.5)
+    results = results_after(api, 8, settings(most=4), beside=sign_in)
+
+    assert {result.disposition for result in results} == {Disposition.ACCEPTED}
+    assert 100 < len(api.calls) < 500  # a few before the gate was shut, then trials, a few a minute
+
+
+def test_an_attempt_that_was_never_charged_gives_no_claim_up_even_if_it_has_but_one() -> None:
+    def script(_claim: Claim, number: int) -> Verdict:
+        if number == 1:
+            raise Ambiguous("idle_connection_lost", charged=False)
+        return ACCEPTED
+
+    (result,) = results_after(ScriptedApi(script), 1, settings(max_attempts=1))
+
+    assert result.disposition is Disposition.ACCEPTED
 
 
 @pytest.mark.fault(68)

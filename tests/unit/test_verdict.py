@@ -8,6 +8,7 @@ from tests.unit.spoken_answers import (
     ACCEPTED_999,
     FACTS,
     RESPONSES,
+    RULES,
     UNSAFE,
     ack_277,
     ack_999,
@@ -585,6 +586,24 @@ def test_where_repeating_is_not_safe_ambiguous_ends_at_once(status: int) -> None
 
     assert (verdict.disposition, verdict.attempt_class) == (_D.REVIEW, AttemptClass.DEFINITIVE)
     assert code_of(verdict) == code_of(judged(b"", status))
+
+
+@pytest.mark.parametrize("rules", [RULES, UNSAFE], ids=["safe", "unsafe"])
+@pytest.mark.parametrize(
+    ("status", "body", "none"),
+    [
+        (200, b"<html>", True),
+        (200, b"{", True),
+        (204, b"", True),
+        (504, b"", True),
+        (500, b"", False),
+        (404, b"", False),
+    ],
+)
+def test_what_is_no_answer_at_all_is_told_whether_or_not_the_claim_may_be_repeated(
+    status: int, body: bytes, none: bool, rules: Rules
+) -> None:
+    assert judged(body, status, rules=rules).no_answer is none
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 408])

@@ -58,11 +58,11 @@ class RetryPolicy:
     def decide(self, attempts: int, elapsed_s: float, *, floor_s: float = 0.0) -> Again | GiveUp:
         """Decide what becomes of a claim whose attempt has just ended in a way that may be repeated.
 
-        `attempts` counts those charged, this one included. `elapsed_s` runs from the claim's first attempt and leaves
-        out the time in which the gate was shut. `floor_s` is what the server asked everybody to wait.
+        `attempts` counts those charged, this one included if it was. `elapsed_s` runs from the claim's first attempt
+        and leaves out the time in which the gate was shut. `floor_s` is what the server asked everybody to wait.
         """
         state = _state(attempts, elapsed_s, floor_s=min(max(floor_s, 0.0), LONGEST_FLOOR_S))
-        if self._attempts(state):
+        if attempts > 0 and self._attempts(state):
             return GiveUp("attempts_exhausted")
         state.upcoming_sleep = self._wait(state)
         if self._deadline(state):

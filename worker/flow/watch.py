@@ -46,6 +46,9 @@ class Watch:
         """Take note of an attempt's end, once for each attempt; `request_fault` as in its `verdict`."""
         if signal is Signal.IGNORE:
             return
+        if verdict is not None and verdict.no_answer:
+            # No sign of scarce capacity to the limiter, but a portal that answers all with its page is an outage.
+            signal = Signal.LOST
         now = self._clock()
         if now - latency_s < self._shut_at:
             return  # a straggler: what shut the gate is already known, and what opens it must be newer

@@ -145,7 +145,8 @@ def _unreadable(fault: str) -> Decision:
 
 def _verdict(answer: HttpAnswer, decision: Decision, evidence: Evidence, rules: Rules) -> Verdict:
     """Join the decision with what a person wants to see of the answer, whichever step decided."""
-    if decision.attempt_class is AttemptClass.AMBIGUOUS and not rules.safe_to_repeat:
+    no_answer = decision.attempt_class is AttemptClass.AMBIGUOUS
+    if no_answer and not rules.safe_to_repeat:
         decision = msgspec.structs.replace(
             decision, disposition=Disposition.REVIEW, attempt_class=AttemptClass.DEFINITIVE
         )
@@ -157,6 +158,7 @@ def _verdict(answer: HttpAnswer, decision: Decision, evidence: Evidence, rules: 
         at_the_end=decision.at_the_end,
         overload=decision.overload,
         request_fault=decision.request_fault,
+        no_answer=no_answer,
         names_claim=bool(evidence.ours),
         retry_after_s=answer.retry_after_s,
         http_status=answer.status,
