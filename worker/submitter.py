@@ -157,7 +157,7 @@ class Submitter:
             except AttemptFailed as failure:
                 verdict = _unanswered(failure, safe_to_repeat=self._safe_to_repeat)
                 signal = Signal.LOST if failure.charged else Signal.IGNORE
-                charged = failure.charged
+                charged = failure.charged or verdict.disposition is not None  # what ends the claim counts
             except TokenUnavailable as unavailable:
                 self._pace.watch.token_unavailable(str(unavailable))
                 await self._take_back(effort)
@@ -205,7 +205,8 @@ class Submitter:
 
     def _count(self, effort: Effort, verdict: Verdict, *, charged: bool) -> None:
         effort.attempts += charged
-        effort.ambiguous_attempts += charged and verdict.attempt_class is AttemptClass.AMBIGUOUS
+        unknown = verdict.no_answer or verdict.attempt_class is AttemptClass.AMBIGUOUS
+        effort.ambiguous_attempts += charged and unknown
         self._tally.attempted(verdict.attempt_class.value, verdict.http_status, retry=effort.repeated)
         effort.repeated = True
         if verdict.retry_after_s:
