@@ -19,6 +19,7 @@ from worker.errors import CredentialsRefused, SourceUnavailable, StateError, Tok
 from worker.flow.gate import GateState
 from worker.flow.watch import Watch
 from worker.ledger import ParkedClaims, ParkedFilter, SqliteLedger, open_ledger
+from worker.openfiles import provide_open_files
 from worker.pacing import STEADY, make_pace, remember_limit
 from worker.pausing import pause_file
 from worker.pipeline import Neighbours, Pipeline
@@ -70,6 +71,7 @@ async def work(
     :raises worker.upkeep.Interrupted: on a second signal.
     """
     settings = guarded(settings)
+    provide_open_files(settings.flow.max_in_flight)
     for warning in warnings_of(settings):
         log.warning("settings.warned", detail=warning)
     tally = tally or Tally()

@@ -151,7 +151,8 @@ def test_a_second_worker_on_the_same_ledger_is_refused(site: Site) -> None:
 
 
 def test_help_has_examples_for_every_command(site: Site) -> None:
-    for command in ("demo", "run", "submit", "retry", "inspect", "check", "status", "results", "simulate", "bench"):
+    commands = "demo run submit retry inspect check status results pause resume simulate bench"
+    for command in commands.split():
         done = site.run(command, "--help")
 
         assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""`check`: settings, paths, token, health, clock; each line ok, or what is wrong and what to do."""
+"""`check`: settings, open files, paths, token, health, clock; each line ok, or what is wrong and what to do."""
 
 import os
 from collections.abc import Iterator
@@ -10,9 +10,11 @@ import typer
 
 from worker import sinks, sources
 from worker.cli.console import stdout
+from worker.cli.diagnosis import health_advice, token_advice
 from worker.cli.options import Config, add_command, settings_from
 from worker.errors import CredentialsRefused, SettingsError, StateError, TokenUnavailable, WorkerError
 from worker.ledger import open_ledger_readonly
+from worker.openfiles import provide_open_files
 from worker.precheck import open_client
 from worker.settings import Settings, warnings_of
 
@@ -45,6 +47,7 @@ def check(config: Config = None) -> int:
     settings = settings_from(config)
     findings = [Finding("settings", ok=True, detail=f"environment {settings.environment}")]
     findings += [Finding("settings", ok=True, detail=f"note: {warning}") for warning in warnings_of(settings)]
+    findings.append(_open_files(settings))
     findings += _paths(settings)
     findings.append(_state(settings))
     findings += anyio.run(_service, settings)
@@ -52,6 +55,14 @@ def check(config: Config = None) -> int:
     for finding in findings:
         console.print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what:<9} {finding.detail}", markup=False)
     return next((finding.code for finding in findings if not finding.ok), 0)
+
+
+def _open_files(settings: Settings) -> Finding:
+    try:
+        allowed = provide_open_files(settings.flow.max_in_flight)
+    except SettingsError as error:
+        return Finding("files", ok=False, detail=str(error), code=2)
+    return Finding("files", ok=True, detail="any number" if allowed < 0 else f"up to {allowed:,} open at once")
 
 
 def _paths(settings: Settings) -> Iterator[Finding]:
@@ -108,8 +119,8 @@ async def _service(settings: Settings) -> list[Finding]:
             except CredentialsRefused as refused:
                 return [Finding("token", ok=False, detail=str(refused), code=4)]
             except TokenUnavailable as unavailable:
-                hint = "is auth.token_path right and the host reachable from here?"
-                return [Finding("token", ok=False, detail=f"{unavailable}; {hint}", code=2)]
+                detail = f"{unavailable}; {token_advice(unavailable.code)}"
+                return [Finding("token", ok=False, detail=detail, code=2)]
             health = await client.ask_health()
     except SettingsError as error:
         return [Finding("service", ok=False, detail=problem, code=2) for problem in error.problems]
@@ -123,7 +134,8 @@ def _judged(status: int | None, code: str | None, clock_ahead_s: float | None) -
         yield Finding("health", ok=True, detail="HTTP 200")
     else:
         told = f"HTTP {status}" if status is not None else code
-        yield Finding("health", ok=False, detail=f"{told}; raise a service ticket with the vendor", code=2)
+        advice, exit_code = health_advice(status, code)
+        yield Finding("health", ok=False, detail=f"{told}; {advice}", code=exit_code)
     if clock_ahead_s is None:
         return
     if abs(clock_ahead_s) <= TOO_FAR_S:

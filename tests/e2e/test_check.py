@@ -1,0 +1,172 @@
+"""`check` says what is wrong with token, health and clock, and what to do about it."""
+
+import asyncio
+import re
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from threading import Event, Thread
+
+import pytest
+
+from tests.e2e.harness import Run, Simulator, Site
+from tests.e2e.test_whole_path import put
+from tests.integration.clients import always
+from tests.integration.faultserver import FaultServer, Script
+from worker.cli.diagnosis import health_advice, token_advice
+
+
+def lines_of(done: Run) -> dict[str, str]:
+    """Map what was looked at to the whole line, for the lines that say FAIL."""
+    lines = done.stdout.decode().splitlines()
+    return {line.split()[1]: line for line in lines if line.startswith("FAIL")}
+
+
+@pytest.mark.fault(76)
+@pytest.mark.parametrize(
+    ("faults", "what", "told", "code"),
+    [
+        ({"token_refused": True}, "token", "sandbox or production credentials match the environment", 4),
+        ({"bearer_refused": True, "health_down": True}, "health", "raise a service ticket", 2),
+        ({"token_page": 1.0}, "token", "no JSON, maybe a page of a proxy or portal", 2),
+    ],
+    ids=["credentials", "health", "portal"],
+)
+def test_what_the_service_refuses_is_explained(
+    site: Site, own_simulator: Simulator, faults: dict[str, object], what: str, told: str, code: int
+) -> None:
+    own_simulator.set_faults(**faults)
+
+    done = site.run("check", PRECHECK_API__BASE_URL=own_simulator.origin)
+
+    failed = lines_of(done)
+    assert done.returncode == code
+    assert told in failed[what]
+    assert len(failed) == 1
+
+
+def test_a_path_that_is_not_there_looks_like_a_lack_of_entitlement_and_both_are_named(
+    site: Site, simulator: Simulator
+) -> None:
+    """The vendor answers 401 to an unknown path, good token or not."""
+    done = site.run("check", PRECHECK_API__HEALTH_PATH="/no/such/path")
+
+    assert done.returncode == 4
+    assert "not entitled" in lines_of(done)["health"]
+    assert "api.health_path" in lines_of(done)["health"]
+
+
+def test_a_host_that_is_not_there_is_named_with_what_to_look_at(site: Site) -> None:
+    done = site.run("check", PRECHECK_API__BASE_URL="http://127.0.0.1:9")
+
+    assert done.returncode == 2
+    assert "nobody listens there; look at the host and port in api.base_url" in lines_of(done)["token"]
+
+
+@pytest.fixture
+def late_service(simulator: Simulator) -> Iterator[str]:
+    """A service whose clock is an hour ahead of ours."""
+    date = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    grant = {"access_token": "t", "token_type": "bearer"}
+    yield from serving(always(200, grant, Date=date))
+
+
+def serving(script: Script) -> Iterator[str]:
+    """Serve from a thread while a test runs commands."""
+    origins: list[str] = []
+    up, done = Event(), Event()
+
+    async def serve() -> None:
+        async with FaultServer(script) as server:
+            origins.append(server.origin)
+            up.set()
+            await asyncio.to_thread(done.wait)
+
+    thread = Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    assert up.wait(10)
+    yield origins[0]
+    done.set()
+    thread.join()
+
+
+def test_a_clock_that_is_wrong_is_told_with_by_how_much(site: Site, late_service: str) -> None:
+    done = site.run("check", PRECHECK_API__BASE_URL=late_service)
+
+    failed = lines_of(done)
+    assert done.returncode == 2
+    assert failed.keys() == {"clock"}
+    assert re.search(r" -3[0-9]{3} s against the service", failed["clock"])
+    assert "NTP" in failed["clock"]
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("token_dns_failed", "DNS"),
+        ("token_tls_error", "clock"),
+        ("token_proxy_refused", "api.proxy"),
+        ("token_http_404", "auth.token_path"),
+        ("token_http_302", "never followed"),
+        ("token_http_500", "the endpoint fails"),
+        ("client_secret_unreadable", "auth.client_secret_file"),
+        ("token_anything_else", "auth.token_path"),
+    ],
+)
+def test_each_way_to_have_no_token_says_what_to_look_at(code: str, told: str) -> None:
+    assert told in token_advice(code)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "told", "exit_code"),
+    [
+        (403, None, "not entitled", 4),
+        (404, None, "api.health_path", 2),
+        (307, None, "never followed", 2),
+        (503, None, "service ticket", 2),
+        (None, "tls_error", "api.ca_file", 2),
+        (None, "truncated", "service ticket", 2),
+    ],
+)
+def test_each_way_to_be_unwell_says_what_to_look_at(
+    status: int | None, code: str | None, told: str, exit_code: int
+) -> None:
+    advice, asked = health_advice(status, code)
+
+    assert told in advice
+    assert asked == exit_code
+
+
+def limited(site: Site, limits: str, *arguments: str, **environ: str) -> Run:
+    shell = ("sh", "-c", f'{limits}; exec "$0" "$@"', sys.executable, "-m", "worker")
+    return Run(site, arguments, environ, program=shell)
+
+
+def test_too_few_open_files_end_the_worker_before_any_input_is_touched(site: Site) -> None:
+    put(site.inbox, 3)
+
+    refused = limited(site, "ulimit -n 500", "run", "--once").wait()
+    checked = limited(site, "ulimit -n 500", "check").wait()
+
+    assert (refused.returncode, checked.returncode) == (2, 2)
+    assert b"flow.max_in_flight: 400 calls at once need 656 open files, and this process may have 500" in refused.stderr
+    assert "LimitNOFILE" in lines_of(checked)["files"]
+    assert len(list(site.inbox.iterdir())) == 1
+
+
+def test_a_soft_limit_on_open_files_is_raised_as_far_as_needed(site: Site, own_simulator: Simulator) -> None:
+    put(site.inbox, 400, magic="OK-")
+
+    done = limited(
+        site,
+        "ulimit -Sn 90",
+        "run",
+        "--once",
+        PRECHECK_API__BASE_URL=own_simulator.origin,
+        PRECHECK_FLOW__MODE="fixed",
+        PRECHECK_FLOW__MAX_IN_FLIGHT="200",
+    ).wait()
+
+    assert done.returncode == 0
+    assert own_simulator.get("stats")["max_in_flight"] > 100
