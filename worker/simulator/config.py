@@ -7,6 +7,7 @@ import msgspec
 
 from worker.settings.environment import SIMULATOR_CLIENT_ID, SIMULATOR_CLIENT_SECRET
 from worker.settings.sections import SUPPORTED_PAYERS
+from worker.simulator.capacity import Model
 from worker.simulator.hostile import NAMES as HOSTILE
 from worker.simulator.outcomes import BY_NAME
 
@@ -72,6 +73,9 @@ class FaultSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     token_refused: bool = False  # the token endpoint refuses the client
     bearer_refused: bool = False  # the API answers 401 to every token
     forbidden: bool = False  # the API answers 403 to every claim
+    capacity: Model = ""  # how it bears load: worker.simulator.capacity; empty: any load
+    limit: int = 50  # claims at once that the capacity model bears
+    rate_per_s: float = 50.0  # claims a second that it bears
     revoke_every: int = 0  # all tokens end after every so many pre-check calls; 0 = never
 
     def __post_init__(self) -> None:
@@ -82,6 +86,8 @@ class FaultSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError("faults: shares must lie between 0 and 1 and add up to 1 at most")
         if not 0.0 <= self.outage_for_s <= self.outage_every_s:
             raise ValueError("faults: outage_for_s must lie between 0 and outage_every_s")
+        if self.limit < 1 or self.rate_per_s <= 0.0:
+            raise ValueError("faults: limit and rate_per_s must be above 0")
 
     def out(self, elapsed_s: float) -> bool:
         """Tell whether there is an outage so long after the start."""

@@ -15,6 +15,7 @@ from worker.result import Disposition
 from worker.simulator import checks
 from worker.simulator.acknowledgement import write_acknowledgement
 from worker.simulator.answers import AnswerBook, Entry, Stats
+from worker.simulator.capacity import OK, Bounds, Load
 from worker.simulator.config import FaultSettings, SimulatorConfig
 from worker.simulator.document import safe_delimiters
 from worker.simulator.draws import draw, fingerprint
@@ -76,6 +77,7 @@ class Precheck:
         self._verdicts = Verdicts(config)
         self._clock = clock
         self._started = clock()
+        self._load = Load()
         # Only of an answer that names its claim can another claim's client know that it is not its own.
         self._last_body: bytes | None = None
 
@@ -131,6 +133,12 @@ class Precheck:
             self.stats.faults[fault] = self.stats.faults.get(fault, 0) + 1
         if fault and fault not in SPOILT and fault not in OF_ANOTHER:
             return self._unanswered(call, faulty_reply(self.faults, fault), MEANINGS.get(fault))
+        bounds = Bounds(self.faults.limit, self.faults.rate_per_s, self.config.gateway_timeout_s)
+        end = self._load.begin(self.faults.capacity, bounds, self._clock(), call.delay_s)
+        if end.status != OK:
+            reply = gateway_reply(end.status, self.faults.retry_after_s)
+            return Decision(msgspec.structs.replace(reply, delay_s=end.after_s), call.entry)
+        call = msgspec.structs.replace(call, delay_s=end.after_s)
         if call.delay_s > self.config.gateway_timeout_s:
             return self._unanswered(call, gateway_reply(504, self.faults.retry_after_s))
         if tax_id is None:

@@ -48,6 +48,34 @@ PROFILES: dict[str, Profile] = {
             "faults": FaultSettings(http_502=0.02, http_503=0.02, reset=0.02, truncated=0.02, revoke_every=2000),
         },
     ),
+    "queueing": Profile(
+        "works on 50 claims at once, some 60 ms each; the others wait",
+        {"latency_scale": 0.02, "faults": FaultSettings(capacity="queueing")},
+    ),
+    "shedding": Profile(
+        "works on 50 claims at once, some 60 ms each, and answers the others with 503",
+        {"latency_scale": 0.02, "faults": FaultSettings(capacity="shedding")},
+    ),
+    "rate_limited": Profile(
+        "takes 50 claims a second and answers the others with 429 and Retry-After",
+        {"latency_scale": 0.02, "faults": FaultSettings(capacity="rate")},
+    ),
+    "knee": Profile(
+        "takes any number at once, but beyond 50 becomes slower by the square of their number",
+        {"latency_scale": 0.02, "faults": FaultSettings(capacity="knee")},
+    ),
+    "constant_504": Profile(
+        "works on 50 claims at once, some 60 ms each; the others get 504 after 2 s, always",
+        {"latency_scale": 0.02, "gateway_timeout_s": 2.0, "faults": FaultSettings(capacity="gateway")},
+    ),
+    "heavy_tail": Profile(
+        "never fails, but takes its time: P50 2.4 s, P95 6 s, P99 30 s",
+        {"latency_scale": 1.0},
+    ),
+    "background_500": Profile(
+        "one attempt in a hundred gets 500, whatever the load",
+        {"latency_scale": 0.02, "faults": FaultSettings(http_500=0.01)},
+    ),
     "outage": Profile(
         "answers 503 to everything, token and health included, until the faults are changed: outage = false",
         {"latency_scale": 0.02, "faults": FaultSettings(outage=True)},
