@@ -182,6 +182,28 @@ def test_an_error_of_the_disk_is_never_tried_again(tmp_path: Path, call: str, wh
     assert "full" not in lines
 
 
+@pytest.mark.fault(33)
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+async def test_a_ledger_that_could_not_be_made_is_made_by_the_next_start(tmp_path: Path, error: str) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    path = tmp_path / "ledger.db"
+    code = "from pathlib import Path; import sys; from worker.ledger.schema import create; create(Path(sys.argv[1]))"
+    # The last fsync of the draft's journal is that of going over to the write-ahead log.
+    tracing = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", f"{tmp_path}/.ledger.db.new-journal"]
+    inject = ["-e", f"inject=fdatasync:error={error}:when=9+"]
+
+    run = await anyio.run_process([*tracing, *inject, sys.executable, "-c", code, str(path)], check=False)
+    if b"ptrace" in run.stderr:
+        pytest.skip("strace is not permitted here")
+    made = path.exists()
+    async with open_ledger(f"sqlite:{path}") as ledger:
+        await ledger.note("key", "value")
+
+    assert run.returncode != 0
+    assert not made
+
+
 KILLED = """
 import anyio, sys
 from worker.ledger import open_ledger

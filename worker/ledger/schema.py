@@ -22,6 +22,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from worker.errors import StateError
 from worker.ledger.failures import translate, translate_os
 from worker.ledger.place import sync_folder
 
@@ -105,7 +106,8 @@ def create(path: Path) -> None:
         for rest in (draft, draft.with_name(draft.name + "-journal"), draft.with_name(draft.name + "-wal")):
             rest.unlink(missing_ok=True)
         os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        _fill(draft)
+        if not _filled(draft):
+            raise StateError(f"ledger: {path} cannot keep a write-ahead log here")
         draft.rename(path)
         sync_folder(path.parent)
     except sqlite3.Error as error:
@@ -114,7 +116,8 @@ def create(path: Path) -> None:
         raise translate_os(error, f"cannot make {path}") from None
 
 
-def _fill(draft: Path) -> None:
+def _filled(draft: Path) -> bool:
+    """Make the tables; False if the log could not be had, which SQLite tells by no error."""
     with contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as db:
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
@@ -122,4 +125,4 @@ def _fill(draft: Path) -> None:
         db.executescript(f"BEGIN; {TABLES} COMMIT")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        db.execute("PRAGMA journal_mode = WAL")
+        return bool(db.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",))
