@@ -17,6 +17,7 @@ from tests.disks import remount, small_disk
 from worker.claim import Batch
 from worker.errors import StateError, StorageFull
 from worker.ledger import SqliteLedger, open_ledger
+from worker.ledger.failures import translate
 from worker.ports import Arrival, Record
 
 ARRIVAL = Arrival("ab" * 32, "in/a.837", "a.837", 10, 1.0)
@@ -76,6 +77,17 @@ async def test_a_full_disk_is_told_to_every_caller_of_the_group(tmp_path: Path) 
 
     assert stored + len(refused) == 40
     assert len(refused) > 1
+
+
+def test_an_error_of_the_disk_before_there_is_a_ledger_is_told_as_one(tmp_path: Path) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_DELETE
+    error.sqlite_errorname = "SQLITE_IOERR_DELETE"
+
+    failure = translate(error, tmp_path / "ledger.db")
+
+    assert (type(failure), str(failure)) == (StateError, "ledger: SQLITE_IOERR_DELETE")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.fault(29)

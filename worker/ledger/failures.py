@@ -57,7 +57,8 @@ def _no_room_beside(path: Path) -> bool:
     # Written at the offset where the log ends: a file size limit shows only there.
     probe = path.with_name(f".{path.name}.room")
     try:
-        offset = max(file.stat().st_size for file in (path, path.with_name(path.name + "-wal")) if file.exists())
+        files = (path, path.with_name(path.name + "-wal"))
+        offset = max((file.stat().st_size for file in files if file.exists()), default=0)
         _write_at(probe, offset)
     except OSError as error:
         return error.errno in NO_ROOM
