@@ -178,6 +178,24 @@ async def test_a_full_disk_leaves_no_part_and_is_over_when_there_is_room(tmp_pat
         assert summary(disk)["claims"] == 200
 
 
+async def test_a_draft_that_could_not_be_removed_is_in_nobodys_way(tmp_path: Path) -> None:
+    sink = await opened(tmp_path)
+    (tmp_path / f".{BATCH.batch_id}.999.draft").write_text("ISA*ha")
+
+    await sink.complete(BATCH, records(answer(1, x12_999="ISA*1~")))
+    await sink.close()
+
+    assert held(tmp_path)[f"{BATCH.batch_id}.999"] == "ISA*1~\n"
+
+
+@pytest.mark.fault(39)
+async def test_drafts_are_made_beside_their_target_whatever_disk_that_is_on(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "edi", "size=1m") as disk:
+        await completed(disk, answer(1, x12_999="ISA*1~"))
+
+        assert held(disk)[f"{BATCH.batch_id}.999"] == "ISA*1~\n"
+
+
 @pytest.mark.fault(36)
 async def test_a_disk_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "size=64k,ro") as disk, pytest.raises(StateError, match="EROFS"):

@@ -12,10 +12,16 @@ SUFFIX = ".draft"
 
 
 class Draft:
-    """A file being written under a hidden name in the folder where it will stand; blocking."""
+    """A file being written under a hidden name in the folder where it will stand; call it under the folder's lock.
+
+    Blocking.
+
+    :raises OSError: if it cannot be made.
+    """
 
     def __init__(self, folder: Path, name: str) -> None:
         self._path = folder / f".{name}{SUFFIX}"
+        self._path.unlink(missing_ok=True)  # one whose removal failed; nobody else writes in this folder
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._fd = os.open(self._path, flags, 0o600)
 
