@@ -11,10 +11,11 @@
 A batch moves between them by rename only, so all four must lie on one mount.
 """
 
+import errno
 import os
 from pathlib import Path
 
-from worker.errors import SettingsError, StorageFull
+from worker.errors import SettingsError, StateError, StorageFull
 from worker.sources.leases import Mount, mount_of
 from worker.sources.moves import NO_ROOM, make_folder, open_folder
 from worker.sources.workfolder import WorkFolder
@@ -101,6 +102,7 @@ def first_opened(incoming: Path, worker_id: str) -> Spool:
 
     :raises worker.errors.SettingsError: naming the folder and what to do.
     :raises worker.errors.StorageFull: if there is no room to make the neighbours.
+    :raises worker.errors.StateError: if the disk fails.
     """
     if incoming.name in {"", *NEIGHBOURS}:
         raise SettingsError([f"input.url: {incoming} cannot be the input: {', '.join(NEIGHBOURS)} stand beside it"])
@@ -115,6 +117,8 @@ def first_opened(incoming: Path, worker_id: str) -> Spool:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise StorageFull("input: no room to make work, archive and quarantine") from None
+        if error.errno == errno.EIO:
+            raise StateError(f"input: the disk of {incoming.parent} fails: EIO") from None
         detail = f"{', '.join(NEIGHBOURS)} beside {incoming} cannot be made, entered and locked ({error.strerror})"
         raise SettingsError([f"input.url: {detail}"]) from None
 
