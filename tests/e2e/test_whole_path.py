@@ -153,6 +153,30 @@ def test_the_same_file_again_is_told_again_and_not_sent_again(site: Site, simula
     assert all(one["attempts"] == 0 for one in second if one["duplicate_of"])
 
 
+@pytest.mark.fault(89)
+@pytest.mark.fault(90)
+def test_what_the_service_did_although_the_gateway_said_504_is_told_once_and_its_doubts_are_counted(
+    site: Site, own_simulator: Simulator
+) -> None:
+    site.environ["PRECHECK_API__BASE_URL"] = own_simulator.origin
+    own_simulator.set_faults(http_504=0.3, http_500=0.1)
+    put(site.inbox, 100, magic="OK-")
+
+    done = site.run_once(PRECHECK_RETRY__MAX_ATTEMPTS="20", PRECHECK_RETRY__BUDGET_RATIO="0.9")
+
+    results = read_results(site.results)
+    answers = {answer["patient_control_number"]: answer for answer in own_simulator.get("answers")}
+    assert done.returncode == 0
+    assert_one_result_each(results, 100)
+    assert {result["disposition"] for result in results} == {"accepted"}
+    assert all(result["attempts"] == answers[result["patient_control_number"]]["attempts"] for result in results)
+    assert all(
+        result["transaction_id"] == answers[result["patient_control_number"]]["transaction_id"] for result in results
+    )
+    faults = own_simulator.get("stats")["faults"]
+    assert sum(result["ambiguous_attempts"] for result in results) == faults["http_504"] > 10
+
+
 @pytest.mark.fault(71)
 def test_refused_credentials_end_a_once_run_with_4_and_leave_every_claim_pending(
     site: Site, simulator: Simulator

@@ -19,6 +19,7 @@ from tests.unit.simulator_calls import CREDENTIALS, body_of, complaints, element
 from worker.errors import SettingsError
 from worker.simulator.app import serve
 from worker.simulator.config import FaultSettings, SimulatorConfig
+from worker.simulator.profiles import PROFILES, profile
 from worker.simulator.stub import serve_stub
 
 CONFIG = SimulatorConfig()
@@ -223,6 +224,34 @@ async def test_an_unframed_answer_has_no_length_and_ends_in_the_middle() -> None
 async def test_an_endless_answer_comes_as_fast_as_it_is_taken_and_a_trickle_does_not() -> None:
     assert len(await answer_of("endless")) >= 5_000_000
     assert len(await answer_of("trickle")) < 1_000
+
+
+@pytest.mark.parametrize("name", PROFILES)
+async def test_every_profile_plays(name: str) -> None:
+    """Nothing of the simulator's own goes wrong: what aiohttp would answer to that is no JSON of ours."""
+    config = profile(name, latency_scale=0.0, gateway_timeout_s=0.2)
+    headers = {"Content-Type": "application/json", "providerTaxId": element(one_claim(), "REF*EI", 2)}
+    told: set[int] = set()
+
+    async with anyio.create_task_group() as group, aiohttp.ClientSession() as session:
+        client = Client(session, await group.start(serve, config))
+        status, body = await client.call("POST", config.token_path, data=CREDENTIALS)
+        token = json.loads(body).get("access_token") if status == 200 and body.startswith(b"{") else None
+        for number in range(20):
+            x12 = one_claim("OK-", first_ordinal=number + 1)
+            bearer = {"Authorization": f"Bearer {token}", "providerTaxId": element(x12, "REF*EI", 2)}
+            with contextlib.suppress(aiohttp.ClientError):
+                posted = session.post(client.origin + config.precheck_path, data=body_of(x12), headers=headers | bearer)
+                with anyio.move_on_after(1.0):
+                    async with posted as response:
+                        told.add(response.status)
+                        if response.status == 500:
+                            assert json.loads(await response.read())["statusCode"] == 500
+        stats = await client.stats()
+        group.cancel_scope.cancel()
+
+    assert stats["prechecks"] == 20
+    assert told or name in ("hostile", "odd")
 
 
 async def test_the_profile_can_be_changed_while_it_runs() -> None:

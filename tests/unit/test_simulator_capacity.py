@@ -40,10 +40,10 @@ def test_a_queue_that_is_too_long_is_answered_by_the_gateway_and_worked_off_all_
 
 def test_a_queue_takes_up_a_limit_that_changes() -> None:
     load = Load()
-    for _ in range(4):
-        load.begin("queueing", Bounds(limit=4), 0.0, 1.0)
+    for work_s in (1.0, 2.0, 3.0, 4.0):
+        load.begin("queueing", Bounds(limit=4), 0.0, work_s)
 
-    assert load.begin("queueing", Bounds(limit=2), 0.0, 1.0) == End(2.0, 200)
+    assert load.begin("queueing", Bounds(limit=2), 0.0, 1.0) == End(4.0, 200)  # once three of the four are done
     assert load.begin("queueing", Bounds(limit=10), 0.0, 1.0) == End(1.0, 200)
 
 
