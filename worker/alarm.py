@@ -21,7 +21,7 @@ ADVICE: Mapping[ShutReason, str] = MappingProxyType(
         "outage": "wait; claims are kept; if it lasts, raise a ticket with the vendor and quote the ids of this line",
         "credentials": "check auth.client_id, the secret and the environment; a new secret file is read by itself",
         "request_fault": "check api.query, api.precheck_path and api.headers against the vendor's documents",
-        "storage": "make room on the disk; work goes on by itself",
+        "storage": "make room on the disk, or bring back the sink that is out of reach; work goes on by itself",
         "operator": "whoever paused it resumes it: precheck-worker resume",
     }
 )

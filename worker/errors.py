@@ -6,6 +6,7 @@
      ├── SettingsError          a setting is missing, unknown or wrong                  exit 2
      ├── StateError             the ledger or a sink cannot be used                      exit 3
      │    └── StorageFull       … for now: no room; pause, keep what was received, try again
+     │         └── SinkUnavailable   … for now: it cannot be reached (a broker or a database is down)
      ├── CredentialsRefused     the token endpoint or the API refuses who we are         exit 4
      ├── Unfinished            a bounded run ended before its work was                   exit 1
      ├── SourceUnavailable      the input cannot be reached for now; pause and try again
@@ -38,6 +39,10 @@ class StateError(WorkerError):
 
 class StorageFull(StateError):
     """No room to make something durable right now (ENOSPC, EDQUOT, EFBIG): wait and try the same again."""
+
+
+class SinkUnavailable(StorageFull):
+    """The place that results go to cannot be reached for now: wait and try the same again."""
 
 
 class CredentialsRefused(WorkerError):

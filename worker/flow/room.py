@@ -1,4 +1,4 @@
-"""Waiting for room: a full disk pauses the flow and loses nothing."""
+"""Waiting for room: a full disk, or a sink that cannot be reached, pauses the flow and loses nothing."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -6,7 +6,7 @@ from typing import TypeVar
 import anyio
 import structlog
 
-from worker.errors import StorageFull
+from worker.errors import SinkUnavailable, StorageFull
 from worker.flow.gate import Gate
 
 log = structlog.get_logger()
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 async def once_there_is_room(gate: Gate, operation: Callable[[], Awaitable[T]], *, what: str) -> T:
-    """Run a storing operation; while there is no room for it keep the gate shut and try again.
+    """Run a storing operation; while there is no room for it, or no way to it, keep the gate shut and try again.
 
     `what` names the place for the log line (``ledger``, or the sink's name).
 
@@ -25,10 +25,14 @@ async def once_there_is_room(gate: Gate, operation: Callable[[], Awaitable[T]], 
     """
     try:
         return await operation()
+    except SinkUnavailable as error:
+        why = str(error)
+        log.error("sink.unavailable", sink=what, detail=why)  # noqa: TRY400 - the place is named
     except StorageFull:
+        why = f"{what} is full"
         log.error("storage.filled", place=what)  # noqa: TRY400 - the place is named, and nothing of ours is broken
     gate.full_places += 1
-    gate.shut("storage", f"{what} is full")
+    gate.shut("storage", why)
     try:
         result = await _again_until_done(operation)
     finally:
