@@ -51,26 +51,28 @@ def _masked(value: object) -> str:
     return repr(value)
 
 
-def read_secret(path: str) -> Secret:
-    """Read the client secret from its file, one newline at its end removed; blocking, but never for long.
+def read_secret(path: str, *, setting: str = "auth.client_secret_file") -> Secret:
+    """Read a secret from its file, one newline at its end removed; blocking, but never for long.
 
-    Called at the start and again for every token, so that a rotated secret is found.
+    Called at the start and again for every token, so that a rotated secret is found. `setting` is what names the file.
 
     :raises SettingsError: if it cannot be read or is no one-line text; never with a word of its content.
     """
     try:
         content = _read_regular_file(path)
     except OSError as error:
-        raise _refused(path, error.strerror or type(error).__name__) from None
+        raise _refused(setting, path, error.strerror or type(error).__name__) from None
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        raise _refused(path, "it is not UTF-8 text") from None
+        raise _refused(setting, path, "it is not UTF-8 text") from None
     secret = without_newline(text)
     if not secret:
-        raise _refused(path, "it is empty")
+        raise _refused(setting, path, "it is empty")
     if not secret.isprintable():
-        raise _refused(path, "it holds line breaks or control characters; it must be the secret alone, on one line")
+        raise _refused(
+            setting, path, "it holds line breaks or control characters; it must be the secret alone, on one line"
+        )
     return Secret(secret)
 
 
@@ -91,5 +93,5 @@ def _read_regular_file(path: str) -> bytes:
         return stream.read(_MOST_SECRET_BYTES)
 
 
-def _refused(path: str, reason: str) -> SettingsError:
-    return SettingsError([f"auth.client_secret_file: cannot use {path!r}: {reason}"])
+def _refused(setting: str, path: str, reason: str) -> SettingsError:
+    return SettingsError([f"{setting}: cannot use {path!r}: {reason}"])

@@ -136,7 +136,7 @@ class InputSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """`[input]`: where batches come from."""
 
     url: Annotated[
-        str, Meta(description="Where batches come from: dir:FOLDER; brokers are not in this version yet.")
+        str, Meta(description="Where batches come from: dir:FOLDER, or a broker: amqp://, nats://, redis://.")
     ] = "dir:spool/in"
     split: Annotated[
         Literal["claim", "transaction", "none"],
@@ -154,6 +154,22 @@ class InputSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     incomplete_after_s: Annotated[
         float, Meta(gt=0, description="A file that is incomplete and unchanged for so long goes to quarantine.")
     ] = 3600.0
+    prefetch: Annotated[
+        int, Meta(ge=0, description="Most messages of a broker held at once; 0: as many as flow.max_in_flight.")
+    ] = 0
+    lease_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="After so long without a sign of life a message is another worker's (Redis, new consumers).",
+        ),
+    ] = 60.0
+    poison_after: Annotated[
+        int, Meta(ge=1, description="A message in work at so many deaths of a worker goes to the dead letters.")
+    ] = 5
+    reference_root: Annotated[
+        str, Meta(description="Folder that file: references in messages may name files of; empty: none are followed.")
+    ] = ""
 
 
 class OutputSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -163,7 +179,7 @@ class OutputSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
         tuple[str, ...],
         Meta(
             min_length=1,
-            description="Where results go, one or more of jsonl:FILE and edi:FOLDER.",
+            description="Where results go, one or more of jsonl:FILE, edi:FOLDER, amqp://, nats:// and redis://.",
         ),
     ] = ("jsonl:spool/out/results.jsonl",)
 

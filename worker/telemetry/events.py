@@ -156,7 +156,7 @@ EVENTS: tuple[Event, ...] = (
         "warning",
         "a batch can never be processed and was set aside",
         "batch code detail",
-        "read the reason beside it in quarantine; correct and deliver again",
+        "read the reason beside it in quarantine or on the dead letter; correct and deliver again",
     ),
     Event(
         "input.unready",
@@ -187,6 +187,34 @@ EVENTS: tuple[Event, ...] = (
         "raise the limit of inotify watches if batches should be found at once",
     ),
     Event("input.available", "info", "the input can be reached again"),
+    Event(
+        "input.ack_lost",
+        "warning",
+        "settled batches could not be acknowledged; they come again, are recognised and acknowledged then",
+        "count",
+        "nothing, unless it goes on: then see whether connections to the broker last",
+    ),
+    Event(
+        "input.lease_failed",
+        "warning",
+        "the broker cannot be told that batches are in work; another worker may be given them as well",
+        "count detail",
+        "see whether the broker is well; each claim has one result id all the same",
+    ),
+    Event(
+        "input.bury_failed",
+        "error",
+        "a batch that can never be processed could not be put with the dead letters; it comes again",
+        "batch code detail",
+        "see whether the place for dead letters exists and has room",
+    ),
+    Event(
+        "input.lost",
+        "error",
+        "the broker removed batches before they were processed; there are no results for them",
+        "count detail",
+        "take the limit off the stream; deliver again",
+    ),
     # Batches and claims.
     Event(
         "batch.replayed",
@@ -338,6 +366,20 @@ EVENTS: tuple[Event, ...] = (
         "a record torn by a crash was removed; it is written again whole",
         "sink torn_bytes",
         "find out why the worker died",
+    ),
+    Event(
+        "sink.unavailable",
+        "error",
+        "results cannot be sent on; submission is paused, nothing is lost",
+        "sink detail",
+        "bring the broker or database back",
+    ),
+    Event(
+        "sink.reduced",
+        "warning",
+        "a result is larger than the broker takes; it was sent without what `names` tells",
+        "sink claim_id bytes names",
+        "find the whole record with `results --format json`, or raise the broker's limit",
     ),
     Event("sink.rotation_found", "info", "the file of results was rotated; results go on in the new one", "sink"),
     Event(

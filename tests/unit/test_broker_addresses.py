@@ -1,0 +1,70 @@
+"""A broker's URL is read completely or refused, and never told with its password."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from worker.brokers.address import parse_address
+from worker.brokers.extras import needs_extra
+from worker.brokers.senders import sender_from_url
+from worker.errors import SettingsError
+
+
+def test_a_url_is_taken_apart_and_its_repr_shows_no_password() -> None:
+    address = parse_address(
+        "redis://us%40er:hun%2Fter2@host:7000/3?stream=a",
+        setting="input.url",
+        port=1,
+        parameters={"stream": "", "x": "y"},
+    )
+
+    assert (address.host, address.port, address.path, address.user) == ("host", 7000, "3", "us@er")
+    assert (str(address.password), address["stream"], address["x"]) == ("hun/ter2", "a", "y")
+    assert "hun" not in repr(address) + address.shown
+
+
+def test_the_password_may_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("hunter2\n")
+
+    address = parse_address(f"redis://u@host?password_file={file}", setting="input.url", port=1, parameters={})
+
+    assert str(address.password) == "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        (
+            "redis://u:hunter2@host?streem=a",
+            "input.url: unknown parameter 'streem', known are ca_file, password_file, stream",
+        ),
+        ("redis://u:hunter2@host:port", "input.url: is no URL that can be read"),
+        ("redis://u:hunter2@?stream=a", "input.url: must name a host"),
+        ("redis://u:hunter2@host?stream=", "input.url: parameter stream is empty"),
+        ("redis://u@host?password_file=/nowhere/hunter", "input.url: cannot use '/nowhere/hunter'"),
+    ],
+)
+def test_what_is_wrong_with_a_url_is_said_without_its_password(url: str, told: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        parse_address(url, setting="input.url", port=1, parameters={"stream": "s"})
+
+    assert told in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_library_that_is_not_installed_names_its_extra() -> None:
+    missing = "worker_test_no_such_library"
+    assert missing not in sys.modules
+
+    told = r"input.url: .*pip install 'precheck-worker\[redis\]'"
+    with pytest.raises(SettingsError, match=told), needs_extra("redis", setting="input.url"):
+        __import__(missing)
+
+
+def test_an_unknown_broker_is_named_without_what_follows() -> None:
+    with pytest.raises(SettingsError, match="--to: no broker is known for 'kafka:'") as refused:
+        sender_from_url("kafka://u:hunter2@host", setting="--to", place="x")
+
+    assert "hunter2" not in str(refused.value)

@@ -1,0 +1,91 @@
+"""The poison counter survives the death of the worker that keeps it, and finds the one among many that kills."""
+
+from pathlib import Path
+
+import pytest
+
+from worker.brokers.attempts import Attempts, attempts_file
+from worker.errors import SourceUnavailable
+from worker.sources.suspects import HARD_FACTOR, Suspects
+
+pytestmark = pytest.mark.fault(109)
+
+
+async def counted(file: Path, ref: str) -> int:
+    attempts = Attempts(file)
+    await attempts.open()
+    try:
+        return attempts.of(ref)
+    finally:
+        attempts.close()
+
+
+async def test_an_attempt_is_on_disk_once_it_is_begun(tmp_path: Path) -> None:
+    file = tmp_path / "state/attempts"
+    attempts = Attempts(file)
+    await attempts.open()
+
+    await attempts.begin(["a"])
+
+    assert await counted(file, "a") == 2  # one before it was noted, for it came again
+    assert file.stat().st_mode & 0o077 == 0
+    attempts.close()
+
+
+async def test_a_message_given_back_alive_is_forgiven_and_a_settled_one_forgotten(tmp_path: Path) -> None:
+    file = tmp_path / "attempts"
+    attempts = Attempts(file)
+    await attempts.open()
+    await attempts.begin(["a", "b"])
+    await attempts.begin(["a", "b"])
+
+    await attempts.forgive(["a", "unknown"])
+    await attempts.forget(["b", "unknown"])
+    attempts.close()
+
+    assert [await counted(file, ref) for ref in "ab"] == [2, 1]
+
+
+async def test_what_cannot_be_noted_is_not_begun(tmp_path: Path) -> None:
+    (tmp_path / "attempts").mkdir()
+    attempts = Attempts(tmp_path / "attempts")
+
+    with pytest.raises(SourceUnavailable, match="cannot note attempts"):
+        await attempts.open()
+    with pytest.raises(SourceUnavailable):
+        await attempts.begin(["a"])
+
+
+def test_the_counter_stands_beside_a_ledger_that_is_a_file() -> None:
+    assert attempts_file("sqlite:spool/ledger.db") == Path("spool/ledger.db.attempts").absolute()
+    assert attempts_file("postgresql://host/db") is None
+
+
+def test_the_killer_among_a_hundred_ends_alone_and_the_innocent_end_well() -> None:
+    deaths: dict[str, int] = {f"{n}": 1 for n in range(100)}
+    killer, rounds, buried = "57", 0, []
+
+    while deaths and rounds < 100:
+        rounds += 1
+        suspects = Suspects(limit=5)  # a new worker, as after a death
+        for ref, count in list(deaths.items()):
+            if suspects.add(ref, count, count + 1) is not None:
+                buried.append(ref)
+                del deaths[ref]
+        while out := suspects.next():
+            if killer in out:
+                deaths.update({ref: deaths[ref] + 1 for ref in out})
+                break
+            for ref in out:
+                suspects.drop(ref)
+                del deaths[ref]
+
+    assert buried == [killer]
+    assert deaths == {}
+
+
+def test_a_message_delivered_endlessly_ends_although_nobody_counted() -> None:
+    suspects = Suspects(limit=5)
+
+    assert suspects.add("a", 1, HARD_FACTOR * 5) is None
+    assert "delivered 101 times" in (suspects.add("b", 1, HARD_FACTOR * 5 + 1) or "")

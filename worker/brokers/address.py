@@ -1,0 +1,78 @@
+"""A broker's URL taken apart, once, for its source, its sink and `enqueue`.
+
+``scheme://user:password@host:port/path?parameter=value&…``: what the path means is the engine's own (a virtual host,
+a database); queue, stream and subject are parameters. The password may stand in a file instead, named by the
+parameter ``password_file``. Nothing of a URL but its scheme, host and parameters' names is ever told.
+"""
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+
+from worker.errors import SettingsError
+from worker.settings import Secret, read_secret
+
+COMMON = ("password_file", "ca_file")
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a broker is and what is meant there. `parameters` holds every known one, defaults included."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str
+    password: Secret
+    path: str
+    parameters: dict[str, str]
+
+    @property
+    def shown(self) -> str:
+        """Name the place without credentials."""
+        return f"{self.scheme}://{self.host}:{self.port}/{self.path}"
+
+    def __repr__(self) -> str:
+        """Show no credentials: reprs end in logs."""
+        return f"<Address {self.shown}>"
+
+    def __getitem__(self, parameter: str) -> str:
+        """Give a parameter's value."""
+        return self.parameters[parameter]
+
+
+def parse_address(url: str, *, setting: str, port: int, parameters: Mapping[str, str]) -> Address:
+    """Take `url` apart; `parameters` are those that may stand in it, with their defaults, `port` is the default one.
+
+    :raises worker.errors.SettingsError: naming `setting`, if it cannot be read so; no credentials in it.
+    """
+    try:
+        parts = urlsplit(url)
+        host, given_port = parts.hostname, parts.port
+        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise SettingsError([f"{setting}: is no URL that can be read (port, host or parameters)"]) from None
+    if not host:
+        raise SettingsError([f"{setting}: must name a host, like {parts.scheme}://host/…"])
+    known = {**dict.fromkeys(COMMON, ""), **parameters}
+    problems = [
+        f"{setting}: unknown parameter {name[:40]!r}, known are {', '.join(sorted(known))}"
+        for name, _ in pairs
+        if name not in known
+    ]
+    problems += [f"{setting}: parameter {name} is empty" for name, value in pairs if name in known and not value]
+    if problems:
+        raise SettingsError(problems)
+    values = {**known, **dict(pairs)}
+    password = unquote(parts.password or "")
+    if values["password_file"]:
+        password = read_secret(values["password_file"], setting=setting)
+    return Address(
+        scheme=parts.scheme,
+        host=host,
+        port=given_port or port,
+        user=unquote(parts.username or ""),
+        password=Secret(password),
+        path=unquote(parts.path.removeprefix("/")),
+        parameters=values,
+    )

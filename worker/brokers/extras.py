@@ -1,0 +1,22 @@
+"""A library that is not installed is a matter of settings: the message names the extra that brings it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from worker.errors import SettingsError
+
+
+@contextmanager
+def needs_extra(extra: str, *, setting: str) -> Iterator[None]:
+    """Import an engine's module within this block.
+
+    :raises worker.errors.SettingsError: naming the extra, if its library is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "worker":
+            raise
+        raise SettingsError(
+            [f"{setting}: needs a library that is not installed: pip install 'precheck-worker[{extra}]'"]
+        ) from None
