@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from worker import __version__, sinks, sources
+from worker.brokers.attempts import attempts_file
 from worker.errors import CredentialsRefused, SourceUnavailable, StateError, TokenUnavailable, Unfinished
 from worker.flow.gate import GateState
 from worker.flow.watch import Watch
@@ -54,6 +55,7 @@ async def work(
     once: bool = False,
     force: bool = False,
     replay: ParkedFilter | None = None,
+    create: bool = False,
     tally: Tally | None = None,
     observer: Observer | None = None,
     on_settled: OnSettled | None = None,
@@ -61,7 +63,8 @@ async def work(
     """Run the worker until its input is empty (`once`) or a signal drains it; returns its counts.
 
     `source` replaces the configured input; with `replay` there is none, and the parked claims that the filter lets
-    through are sent again. `force` sends batches again that were done before. `observer` runs beside the flow and is
+    through are sent again. `force` sends batches again that were done before. `create` makes queues, streams and the
+    like that are missing. `observer` runs beside the flow and is
     cancelled with it, `on_settled` is told of each batch that ends. A `once` run ends by balancing its books.
 
     :raises worker.errors.SettingsError: if a part cannot be as configured; no input was touched.
@@ -77,9 +80,12 @@ async def work(
     tally = tally or Tally()
     async with AsyncExitStack() as parts:
         ledger = await parts.enter_async_context(open_ledger(settings.state.url, environment=settings.environment))
-        outputs = [await parts.enter_async_context(_closing(sinks.from_url(url))) for url in settings.output.urls]
+        outputs = [
+            await parts.enter_async_context(_closing(sinks.from_url(url, create=create)))
+            for url in settings.output.urls
+        ]
         api = await parts.enter_async_context(open_client(settings))
-        intake = _source(settings, source, replay)
+        intake = _source(settings, source, replay, create=create)
         period = await begin_period(ledger)
         pace = await make_pace(settings, ledger, tally)
         pause = pause_file(settings.state.url)
@@ -136,10 +142,16 @@ async def work(
     return tally
 
 
-def _source(settings: Settings, given: Source | None, replay: ParkedFilter | None) -> Source:
+def _source(settings: Settings, given: Source | None, replay: ParkedFilter | None, *, create: bool) -> Source:
     if replay is not None:
         return NoSource()
-    return given or sources.from_url(settings.input.url, settings.input)
+    return given or sources.from_url(
+        settings.input.url,
+        settings.input,
+        prefetch=settings.flow.max_in_flight,
+        attempts_file=attempts_file(settings.state.url),
+        create=create,
+    )
 
 
 def _parked(ledger: SqliteLedger, wanted: ParkedFilter, environment: str) -> ParkedClaims:

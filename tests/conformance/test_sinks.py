@@ -1,11 +1,12 @@
 """What every sink must do; the real ones and the one in memory are held to the same."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from tests.brokers import PLACES, Place, finish
 from worker.claim import Batch
 from worker.errors import SettingsError, StateError
 from worker.ports import Emission, Sink
@@ -24,24 +25,40 @@ class Target:
         self.holds = holds
 
 
-@pytest.fixture(params=["jsonl", "memory"])
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
+@pytest.fixture(params=["jsonl", *PLACES, "memory"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
     if request.param == "jsonl":
         path = tmp_path / "out" / "results.jsonl"
-        return Target(lambda: from_url(f"jsonl:{path}"), lambda: result_ids(path))
-    kept = MemorySink()
-    return Target(lambda: kept, lambda: list(kept.taken))
+        yield Target(lambda: from_url(f"jsonl:{path}"), lambda: result_ids(path))
+    elif request.param in PLACES:
+        place = PLACES[request.param](tmp_path)
+        yield Target(place.sink, lambda: published_ids(place))
+        place.remove()
+    else:
+        kept = MemorySink()
+        yield Target(lambda: kept, lambda: list(kept.taken))
 
 
-@pytest.fixture(params=["jsonl", "edi", "memory"])
-def any_sink(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Sink]:
+def published_ids(place: Place) -> list[str]:
+    """What a broker holds: it may hold one result twice, under its one id."""
+    bodies = [message.body for message in finish(place.published())]
+    return list(dict.fromkeys(msgspec.json.decode(body, type=Result).result_id for body in bodies))
+
+
+@pytest.fixture(params=["jsonl", "edi", *PLACES, "memory"])
+def any_sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Sink]]:
+    if request.param in PLACES:
+        place = PLACES[request.param](tmp_path)
+        yield place.sink
+        place.remove()
+        return
     kept = MemorySink()
     made: dict[str, Callable[[], Sink]] = {
         "jsonl": lambda: JsonlSink(tmp_path / "results.jsonl"),
         "edi": lambda: EdiSink(tmp_path / "edi"),
         "memory": lambda: kept,
     }
-    return made[request.param]
+    yield made[request.param]
 
 
 def result_ids(path: Path) -> list[str]:
@@ -196,7 +213,7 @@ async def test_a_second_holder_is_refused_until_the_first_lets_go(tmp_path: Path
 
 @pytest.mark.parametrize("url", ["kafka:topic", "results.jsonl", "postgresql://user:hunter2@host/db"])
 def test_an_unknown_scheme_names_the_known_ones_and_no_secret(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"known are jsonl:, edi:") as refused:
+    with pytest.raises(SettingsError, match=r"known are jsonl:, edi:, redis:") as refused:
         from_url(url)
 
     assert "hunter2" not in str(refused.value)

@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from tests.brokers import PLACES
 from tests.spools import SpoolFolder, batch, names
 from worker.claim import Delivery
 from worker.errors import SettingsError, SourceUnavailable
@@ -21,9 +22,15 @@ from worker.x12 import survey
 class Input:
     """One input of a source: delivers as a producer would, and makes the source again as a restarted worker would."""
 
-    def __init__(self, source: Callable[[], Source], put: Callable[[str, bytes], object]) -> None:
+    def __init__(
+        self,
+        source: Callable[[], Source],
+        put: Callable[[str, bytes], object],
+        remove: Callable[[], object] = lambda: None,
+    ) -> None:
         self.source = source
         self.put = put
+        self.remove = remove
         self.opened: list[Source] = []
 
     async def open(self) -> Source:
@@ -45,6 +52,9 @@ def made(kind: str, root: Path) -> Input:
     if kind == "memory":
         kept = MemorySource()
         return Input(lambda: kept, kept.put)
+    if kind in PLACES:
+        broker = PLACES[kind](root)
+        return Input(broker.source, broker.put, broker.remove)
     spool = SpoolFolder(root / "spool")
     if kind == "listed":
         return Input(lambda: ListedFiles([spool.incoming]), spool.put)
@@ -63,18 +73,20 @@ def made(kind: str, root: Path) -> Input:
 DIRECTORIES = ["directory", "directory, renamed in", "directory, kernel not asked"]
 
 
-@pytest.fixture(params=[*DIRECTORIES, "memory"])
+@pytest.fixture(params=[*DIRECTORIES, *PLACES, "memory"])
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Input]:
     made_place = made(request.param, tmp_path)
     yield made_place
     await made_place.close()
+    made_place.remove()
 
 
-@pytest.fixture(params=[*DIRECTORIES, "memory", "listed"])
+@pytest.fixture(params=[*DIRECTORIES, *PLACES, "memory", "listed"])
 async def any_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Input]:
     made_place = made(request.param, tmp_path)
     yield made_place
     await made_place.close()
+    made_place.remove()
 
 
 async def take_one(source: Source) -> Delivery:

@@ -15,7 +15,7 @@ import sys
 import typer
 
 from worker import __version__
-from worker.cli import bench, check, demo, inspect, pause, results, retry, run, simulate, status, submit
+from worker.cli import bench, check, demo, enqueue, inspect, pause, results, retry, run, simulate, status, submit
 from worker.cli.console import complain
 from worker.errors import CredentialsRefused, SettingsError, StateError, Unfinished, WorkerError
 from worker.settings import TelemetrySettings
@@ -48,7 +48,7 @@ def _root(
     pass
 
 
-for command in (demo, run, submit, retry, inspect, check, status, pause, results, simulate, bench):
+for command in (demo, run, submit, enqueue, retry, inspect, check, status, pause, results, simulate, bench):
     command.register(app)
 
 

@@ -17,7 +17,9 @@ EPILOG = """Examples:
 
   PRECHECK_INPUT__URL=dir:/data/in precheck-worker run --config production.toml
 
-  precheck-worker run --once --config config/local.toml"""
+  precheck-worker run --once --config config/local.toml
+
+  precheck-worker run --create --config config/redis.toml"""
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +32,9 @@ def run(
     once: Annotated[
         bool, typer.Option("--once", help="End when no ready batch is left and all that was taken is settled.")
     ] = False,
+    create: Annotated[
+        bool, typer.Option("--create", help="Make the queues, streams and groups of brokers that are missing.")
+    ] = False,
 ) -> int:
     """Take batches from the input, check every claim, leave one result for each.
 
@@ -39,5 +44,5 @@ def run(
     settings = settings_from(config)
     tally = Tally()
     configure_logs(settings.telemetry, tally=tally)
-    anyio.run(partial(work, settings, once=once, tally=tally), backend_options={"use_uvloop": True})
+    anyio.run(partial(work, settings, once=once, create=create, tally=tally), backend_options={"use_uvloop": True})
     return 0

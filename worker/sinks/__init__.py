@@ -3,23 +3,26 @@
 ============ ========================================================================================
 ``jsonl:``   one file, one record a line: ``jsonl:relative/results.jsonl``, ``jsonl:/absolute``
 ``edi:``     a folder with the acknowledgements received, a set of files a batch: ``edi:folder``
+``redis:``   a stream of Redis, also ``rediss:``
 ============ ========================================================================================
 """
 
 from pathlib import Path
 
+from worker.brokers.senders import RESULTS, sender_from_url
 from worker.errors import SettingsError
 from worker.ports import Sink
 from worker.sinks.edi import EdiSink
 from worker.sinks.jsonl import JsonlSink
+from worker.sinks.published import PublishingSink
 
-__all__ = ["EdiSink", "JsonlSink", "from_url"]
+__all__ = ["EdiSink", "JsonlSink", "PublishingSink", "from_url"]
 
-KNOWN_SCHEMES = ("jsonl:", "edi:")
+KNOWN_SCHEMES = ("jsonl:", "edi:", "redis:")
 
 
-def from_url(url: str) -> Sink:
-    """Make the sink that `url` names; nothing is touched before its `open`.
+def from_url(url: str, *, create: bool = False) -> Sink:
+    """Make the sink that `url` names; nothing is touched before its `open`. With `create` that makes what is missing.
 
     :raises worker.errors.SettingsError: if no such sink is known.
     """
@@ -31,6 +34,8 @@ def from_url(url: str) -> Sink:
             return EdiSink(Path(rest))
         case "jsonl" | "edi":
             raise SettingsError([f"output.urls: no path after '{scheme}:'"])
+        case "redis" | "rediss":
+            return PublishingSink(sender_from_url(url, setting="output.urls", place=RESULTS), create=create)
         case _:
             # Only the scheme is named: what follows may hold credentials.
             raise SettingsError([f"output.urls: unknown scheme {scheme + ':'!r}, known are {', '.join(KNOWN_SCHEMES)}"])

@@ -2,6 +2,7 @@
 
 ============ ============================================================================================
 ``dir:``     a folder; ``work/``, ``archive/``, ``quarantine/`` stand beside it: ``dir:spool/in``, ``dir:/abs``
+``redis:``   a stream of Redis with a consumer group, also ``rediss:``
 ============ ============================================================================================
 
 `worker.sources.listed` is a second kind, for files that are named one by one.
@@ -12,32 +13,63 @@ import re
 import socket
 from pathlib import Path
 
+from worker.brokers.attempts import Attempts
+from worker.brokers.engine import Inlet
+from worker.brokers.extras import needs_extra
+from worker.brokers.references import references_below
 from worker.errors import SettingsError
 from worker.ports import Source
 from worker.settings import InputSettings
+from worker.sources.brokered import BrokerSource
 from worker.sources.directory import DirectorySource
 from worker.sources.listed import ListedFiles
 
-__all__ = ["DirectorySource", "ListedFiles", "from_url"]
+__all__ = ["BrokerSource", "DirectorySource", "ListedFiles", "from_url"]
 
-KNOWN_SCHEMES = ("dir:",)
-PLANNED_SCHEMES = ("amqp", "amqps", "nats", "redis", "rediss", "sqs")
+KNOWN_SCHEMES = ("dir:", "redis:")
+PLANNED_SCHEMES = ("amqp", "amqps", "nats", "sqs")
 _KNOWN = ", ".join(KNOWN_SCHEMES)
+PREFETCH = 400
 
 
-def from_url(url: str, input_settings: InputSettings, *, worker_id: str | None = None) -> Source:
+def from_url(
+    url: str,
+    input_settings: InputSettings,
+    *,
+    worker_id: str | None = None,
+    prefetch: int = PREFETCH,
+    attempts_file: Path | None = None,
+    create: bool = False,
+) -> Source:
     """Make the source that `url` names; nothing is touched before its `open`.
 
-    `worker_id` names this worker's folder or consumer; by default it is made of host and process.
+    `worker_id` names this worker's folder or consumer; by default it is made of host and process. Of brokers:
+    `prefetch` is how many messages are held if the settings do not say, `attempts_file` keeps the poison counter,
+    `create` makes what is missing.
 
     :raises worker.errors.SettingsError: if no such source is known.
     """
     scheme, _, rest = url.partition(":")
+
+    def brokered(inlet: Inlet) -> Source:
+        return BrokerSource(
+            inlet,
+            input_settings,
+            prefetch=input_settings.prefetch or prefetch,
+            references=references_below(input_settings.reference_root),
+            attempts=Attempts(attempts_file),
+            create=create,
+        )
+
     match scheme:
         case "dir" if rest:
             return DirectorySource(Path(rest), input_settings, worker_id=_worker_id(worker_id))
         case "dir":
             raise SettingsError(["input.url: no path after 'dir:'"])
+        case "redis" | "rediss":
+            with needs_extra("redis", setting="input.url"):
+                from worker.sources.redis import RedisInlet
+            return brokered(RedisInlet(url, worker_id=_worker_id(worker_id), lease_s=input_settings.lease_s))
         case _ if scheme in PLANNED_SCHEMES:
             raise SettingsError([f"input.url: {scheme + ':'!r} is not in this version yet, known are {_KNOWN}"])
         case _:
