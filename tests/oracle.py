@@ -18,8 +18,9 @@ NEVER_SAID = (
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
-    """Parse every line; a torn or foreign line fails."""
-    return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+    """Parse every line, also of files set aside by rotation; a torn or foreign line fails."""
+    files = [*sorted(path.parent.glob(f"{path.stem}-*{path.suffix}")), *([path] if path.exists() else [])]
+    return [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
 
 
 def assert_one_result_each(results: list[dict[str, Any]], claims: int) -> None:

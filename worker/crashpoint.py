@@ -13,6 +13,10 @@ after_commit          … is committed, and nobody who waits for it knows
 sink_torn             half of a write's last record is in the results file
 sink_after_write      records are written, and not synced
 sink_after_fsync      … are synced, and the ledger does not know
+rotation_drafted      a new results file is made, under no name of its own yet
+rotation_linked       … and the full one has its second name
+rotation_renamed      … and the new one has the first name, not synced
+rotation_synced       … synced, nothing in it
 after_mark            a batch is done in the ledger, and still in the work folder
 after_move            … and in the archive
 recovery_tail_found   a torn record was found at the end of the results file

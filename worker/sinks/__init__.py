@@ -1,7 +1,8 @@
 """Where results go; a new sink is one module and one case in `from_url`.
 
 ============ ========================================================================================
-``jsonl:``   one file, one record a line: ``jsonl:relative/results.jsonl``, ``jsonl:/absolute``
+``jsonl:``   one file, one record a line: ``jsonl:relative/results.jsonl``, ``jsonl:/absolute``;
+             ``?rotate=100MB`` or ``?rotate=daily`` after it has it set aside and begun anew
 ``edi:``     a folder with the acknowledgements received, a set of files a batch: ``edi:folder``
 ``redis:``   a stream of Redis, also ``rediss:``
 ============ ========================================================================================
@@ -15,6 +16,7 @@ from worker.ports import Sink
 from worker.sinks.edi import EdiSink
 from worker.sinks.jsonl import JsonlSink
 from worker.sinks.published import PublishingSink
+from worker.sinks.rotation import parse_rotation
 
 __all__ = ["EdiSink", "JsonlSink", "PublishingSink", "from_url"]
 
@@ -29,7 +31,8 @@ def from_url(url: str, *, create: bool = False) -> Sink:
     scheme, _, rest = url.partition(":")
     match scheme:
         case "jsonl" if rest:
-            return JsonlSink(Path(rest))
+            path, _, query = rest.partition("?")
+            return JsonlSink(Path(path), parse_rotation(query))
         case "edi" if rest:
             return EdiSink(Path(rest))
         case "jsonl" | "edi":

@@ -1,8 +1,9 @@
-"""Results as JSON lines in one file that only grows.
+"""Results as JSON lines in one file that only grows, until it is set aside for a new one (`worker.sinks.rotation`).
 
 A write is one append and one fsync; the cursor it returns says how far the file reaches. On `open` the file is
 read from the ledger's cursor to its end, because results may have reached it whose position never reached the
-ledger; those are not written again. Without a cursor (a new sink, or a lost ledger) it is read as a whole.
+ledger; those are not written again. Without a cursor (a new sink, or a lost ledger) it is read as a whole, and so
+are those that were set aside (`worker.sinks.history`).
 The cursor stays behind until the ledger has given all of those again: a crash before that must find them once more.
 
 ========================================== =================================================================
@@ -21,7 +22,8 @@ While it is open nobody may rename, remove or truncate it: that is seen before t
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -32,7 +34,9 @@ from worker.crashpoint import crashpoint
 from worker.errors import SettingsError, StateError
 from worker.ports import Emission
 from worker.sinks import files
-from worker.sinks.marks import Mark, mark_at, parse_cursor, reaches
+from worker.sinks.history import read_before
+from worker.sinks.marks import Mark, mark_at, parse_cursor
+from worker.sinks.rotation import NO_ROTATION, Rotation, half_done, set_aside
 from worker.sinks.scan import scan
 
 OPEN_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -41,10 +45,13 @@ OPEN_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCT
 class JsonlSink:
     """`worker.ports.Sink` on one file. After an error other than StorageFull it stays unusable."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rotation: Rotation = NO_ROTATION, *, clock: Callable[[], float] = time.time) -> None:
+        self._rotation = rotation
+        self._clock = clock
         self._path = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() leaves ".." in a name that must be stable
         self._fd = -1
         self._end = 0
+        self._written_at = 0.0
         self._opened_at = Mark(0, 0, 0)
         self._last_seq = 0
         self._already: set[str] = set()
@@ -88,15 +95,19 @@ class JsonlSink:
         fd = self._open_file()
         try:
             files.hold(fd, self._path)
-            self._already, self._end = self._learn(fd, mark)
-            self._opened_at = mark or mark_at(fd, 0)
+            self._learn(fd, mark)
+            self._fd = fd
+            if half_done(self._path, fd):
+                self._rotate()
         except OSError as error:
+            self._fd = -1
             os.close(fd)
             raise files.translate(error, f"sink: cannot read {self._path}") from None
         except BaseException:
+            self._fd = -1
             os.close(fd)
             raise
-        self._fd, self._last_seq, self._torn, self._broken = fd, 0, False, None
+        self._last_seq, self._torn, self._broken = 0, False, None
 
     def _open_file(self) -> int:
         try:
@@ -120,39 +131,19 @@ class JsonlSink:
             raise
         return fd
 
-    def _learn(self, fd: int, mark: Mark | None) -> tuple[set[str], int]:
-        """Read what the ledger may not know of: the ids found, and the file's sound length, to which it is cut."""
-        start, already = 0, set()
-        if mark is not None and reaches(fd, mark):
-            start = mark.offset
-        elif mark is not None:
-            already = self._read_rotated(mark)
-        found = scan(fd, start)
-        torn = os.fstat(fd).st_size - found.sound_end
+    def _learn(self, fd: int, mark: Mark | None) -> None:
+        """Read what the ledger may not know of, and cut the file to its sound length."""
+        before = read_before(self._path, fd, mark)
+        found, status = scan(fd, before.start), os.fstat(fd)
+        torn = status.st_size - found.sound_end
         if torn:
             crashpoint("recovery_tail_found")
             os.ftruncate(fd, found.sound_end)
             crashpoint("recovery_tail_cut")
             os.fsync(fd)
             structlog.get_logger().warning("sink.tail_repaired", sink=self.name, torn_bytes=torn)
-        return found.result_ids | already, found.sound_end
-
-    def _read_rotated(self, mark: Mark) -> set[str]:
-        """Find the file we wrote under another name in the folder, and read what it holds after the mark."""
-        for beside in self._path.parent.iterdir():
-            if beside == self._path or beside.lstat().st_ino != mark.inode:
-                continue
-            fd = os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                if reaches(fd, mark):
-                    structlog.get_logger().info("sink.rotation_found", sink=self.name)
-                    return scan(fd, mark.offset).result_ids
-            finally:
-                os.close(fd)
-        raise StateError(
-            f"sink: {self._path} is not the file we left (it was truncated, rewritten or removed); put it back,"
-            " or move it to another name in its folder to begin a new one"
-        )
+        self._already, self._opened_at = found.result_ids | before.result_ids, before.began_at
+        self._end, self._written_at = found.sound_end, status.st_mtime
 
     def _write(self, emissions: Sequence[Emission]) -> str:
         if self._broken is not None:
@@ -163,6 +154,8 @@ class JsonlSink:
         try:
             self._mend()
             self._require_as_left()
+            if fresh and self._rotation.due(self._end, self._written_at, self._clock()):
+                self._rotate()
             if fresh:
                 self._append(b"\n".join([emission.body for emission in fresh]) + b"\n")
             self._note(emissions)
@@ -203,12 +196,19 @@ class JsonlSink:
             raise
         self._torn = False
         self._end += len(data)
+        self._written_at = self._clock()
 
     def _mend(self) -> None:
         """Take back what a write without room left; a disk turned read-only may refuse that until later."""
         if self._torn:
             os.ftruncate(self._fd, self._end)
             self._torn = False
+
+    def _rotate(self) -> None:
+        fresh = set_aside(self._path, self._fd, self._written_at)
+        os.close(self._fd)
+        structlog.get_logger().info("sink.rotated", sink=self.name, bytes=self._end)
+        self._fd, self._end = fresh, 0
 
     def _require_as_left(self) -> None:
         """Never write to a file without its name, or after bytes that are not ours."""

@@ -48,6 +48,14 @@ def mark_at(fd: int, offset: int) -> Mark:
     return Mark(os.fstat(fd).st_ino, offset, zlib.crc32(os.pread(fd, offset - start, start)))
 
 
+def holds(fd: int, mark: Mark) -> bool:
+    """Tell whether the mark is in this file. The beginning of a file says nothing, so there its inode decides.
+
+    :raises OSError: if it cannot be read.
+    """
+    return reaches(fd, mark) and (mark.offset > 0 or os.fstat(fd).st_ino == mark.inode)
+
+
 def reaches(fd: int, mark: Mark) -> bool:
     """Tell whether the file begins with what the mark was made of.
 

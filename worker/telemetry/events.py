@@ -381,6 +381,12 @@ EVENTS: tuple[Event, ...] = (
         "sink claim_id bytes names",
         "find the whole record with `results --format json`, or raise the broker's limit",
     ),
+    Event(
+        "sink.rotated",
+        "info",
+        "the file of results was set aside as configured; results go on in a new one",
+        "sink bytes",
+    ),
     Event("sink.rotation_found", "info", "the file of results was rotated; results go on in the new one", "sink"),
     Event(
         "storage.filled",

@@ -1,0 +1,92 @@
+"""What the results files before the one being written hold, as far as the ledger may not know of it.
+
+============================================ ======================================================================
+The ledger's cursor is …                     read, before the file being written
+============================================ ======================================================================
+in the file being written                    nothing
+in one that was set aside by rotation        that one from there on, and all set aside after it
+in one that somebody else renamed            that one from there on, and all that was set aside
+not there (a new sink, or a lost ledger)     all that was set aside
+in no file at all                            refused: results are missing
+============================================ ======================================================================
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from worker.errors import StateError
+from worker.sinks import files
+from worker.sinks.marks import Mark, holds, mark_at, reaches
+from worker.sinks.rotation import set_aside_files
+from worker.sinks.scan import scan
+
+
+class Before(msgspec.Struct, frozen=True):
+    """The ids found before the file being written, where to read on in that one, and where reading began."""
+
+    result_ids: set[str]
+    start: int
+    began_at: Mark
+
+
+def read_before(path: Path, fd: int, mark: Mark | None) -> Before:
+    """Read what stands between the mark and the file at `path`, open as `fd`.
+
+    :raises worker.errors.StateError: if the mark's file is not there, or something in a file is no result.
+    :raises worker.errors.SettingsError: if one of them is no regular file.
+    :raises OSError: if they cannot be read.
+    """
+    if mark is not None and holds(fd, mark):
+        return Before(set(), mark.offset, mark)
+    aside = set_aside_files(path)
+    if mark is None:
+        return Before(_ids_in(aside), 0, _beginning(aside[0]) if aside else mark_at(fd, 0))
+    for place, beside in enumerate(aside):
+        with _opened(beside) as set_aside:
+            if holds(set_aside, mark):
+                return Before(scan(set_aside, mark.offset).result_ids | _ids_in(aside[place + 1 :]), 0, mark)
+    renamed = set() if mark.offset == 0 else _ids_in_renamed(path, mark)
+    return Before(renamed | _ids_in(aside), 0, mark)
+
+
+def _ids_in_renamed(path: Path, mark: Mark) -> set[str]:
+    """Find the file we wrote under another name in the folder, and read what it holds after the mark."""
+    for beside in path.parent.iterdir():
+        if beside == path or beside.lstat().st_ino != mark.inode:
+            continue
+        with _opened(beside) as fd:
+            if reaches(fd, mark):
+                structlog.get_logger().info("sink.rotation_found", sink=f"jsonl:{path}")
+                return scan(fd, mark.offset).result_ids
+    raise StateError(
+        f"sink: {path} is not the file we left (it was truncated, rewritten or removed); put it back,"
+        " or move it to another name in its folder to begin a new one"
+    )
+
+
+def _ids_in(paths: Sequence[Path]) -> set[str]:
+    found: set[str] = set()
+    for path in paths:
+        with _opened(path) as fd:
+            found |= scan(fd, 0).result_ids
+    return found
+
+
+def _beginning(path: Path) -> Mark:
+    with _opened(path) as fd:
+        return mark_at(fd, 0)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    files.require_ours(path, path.lstat())
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
