@@ -27,7 +27,7 @@ from worker.x12 import UNREADABLE, Level, Status
 
 _REJECTING_SYNTAX = frozenset("RMWX")
 _REJECTING = frozenset({"A3", "A6", "A7", "A8", "E3", "E4"})
-_ACCEPTING = frozenset({"A0", "A1", "A2", "A5"})
+ACCEPTING = frozenset({"A0", "A1", "A2", "A5"})
 _INCOMPLETE = frozenset({"E1", "E2"})
 _LONGEST_USUAL = 64
 _TEXT_OF = attrgetter("text")
@@ -66,7 +66,7 @@ def by_claim_status(evidence: Evidence, rules: Rules) -> Decision | None:
     on_claim = list(chain.from_iterable(map(_STATUSES_OF, evidence.ours)))
     on_lines = list(chain.from_iterable(map(_LINE_STATUSES_OF, evidence.ours)))
     spoken = on_claim + on_lines
-    if on_claim and all(map(_accepts_plainly, spoken + above)) and not _says_so(evidence.payload.message, rules):
+    if on_claim and all(map(_accepts_plainly, spoken + above)) and not says_so(evidence.payload.message, rules):
         # Nearly every answer: there is no status that any of the steps below could take exception to.
         return _accepted(on_claim, _doubt_beside(evidence))
     if unfinished := _unfinished(spoken + above, evidence.payload.message, rules):
@@ -108,8 +108,8 @@ def _rejected_above(above: Sequence[Status]) -> Decision | None:
 
 def _unfinished(statuses: Sequence[Status], message: str, rules: Rules) -> Decision | None:
     """Repeat a check that did not finish, whatever else it says; a call that submits is not repeated."""
-    found = next((each for each in statuses if each.code.category in _INCOMPLETE or _says_so(each.text, rules)), None)
-    if found is None and not _says_so(message, rules):
+    found = next((each for each in statuses if each.code.category in _INCOMPLETE or says_so(each.text, rules)), None)
+    if found is None and not says_so(message, rules):
         return None
     detail = f": {_words(found)}" if found else ""
     reason = Reason("incomplete_check", f"The payer's check of the claim did not finish{detail}.", "277ca")
@@ -118,7 +118,8 @@ def _unfinished(statuses: Sequence[Status], message: str, rules: Rules) -> Decis
     return Decision(None, reason, AttemptClass.TRANSIENT, at_the_end=Disposition.REVIEW)
 
 
-def _says_so(text: str, rules: Rules) -> bool:
+def says_so(text: str, rules: Rules) -> bool:
+    """Tell whether a text says that a check did not finish."""
     if not text or rules.incomplete is None:
         return False
     # What a service says of nearly every claim is one of a few short texts.
@@ -137,15 +138,15 @@ def _rejects(status: Status) -> bool:
 
 def _foreseen(status: Status) -> bool:
     category = status.code.category
-    return category in _REJECTING or (category in _ACCEPTING and status.action in {"WQ", "U"})
+    return category in _REJECTING or (category in ACCEPTING and status.action in {"WQ", "U"})
 
 
 def _accepts_plainly(status: Status) -> bool:
-    return status.action == "WQ" and status.code.category in _ACCEPTING and not status.text
+    return status.action == "WQ" and status.code.category in ACCEPTING and not status.text
 
 
 def _of_accepting_category(status: Status) -> bool:
-    return status.code.category in _ACCEPTING
+    return status.code.category in ACCEPTING
 
 
 def _outvoted(on_claim: Sequence[Status], evidence: Evidence) -> bool:
@@ -170,11 +171,11 @@ def _accepted(on_claim: list[Status], doubt: Reason | None) -> Decision:
     if doubt is not None:
         return Decision(Disposition.ACCEPTED_WITH_ERRORS, doubt)
     code = next(filterfalse(_rejects, on_claim)).code
-    return _acceptance(plain(code.category), plain(code.status), plain(code.entity))
+    return acceptance(plain(code.category), plain(code.status), plain(code.entity))
 
 
 @lru_cache(maxsize=256)
-def _acceptance(category: str, status: str, entity: str) -> Decision:
+def acceptance(category: str, status: str, entity: str) -> Decision:
     """Make the decision that most claims get; it is immutable and says nothing of any one of them."""
     text = f"The payer's check accepted the claim: {describe_status(category, status, entity)}."
     return Decision(Disposition.ACCEPTED, Reason(f"{category}:{status}", text, "277ca"))

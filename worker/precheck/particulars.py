@@ -13,7 +13,7 @@ from worker.x12 import Status
 
 # More than any claim has; an answer that repeats itself for megabytes must not become a record of as many.
 _MAX_KEPT = 1000
-_LEVEL_NAMES = {"20": "receiver", "21": "receiver", "19": "provider"}
+LEVEL_NAMES = {"20": "receiver", "21": "receiver", "19": "provider"}
 
 
 def edits_of(evidence: Evidence) -> tuple[Edit, ...]:
@@ -21,7 +21,7 @@ def edits_of(evidence: Evidence) -> tuple[Edit, ...]:
     edits: list[Edit] = []
     for level in evidence.above:
         if level.statuses:
-            _add_edits(edits, level.statuses, _LEVEL_NAMES[level.kind])
+            _add_edits(edits, level.statuses, LEVEL_NAMES[level.kind])
     for claim in evidence.ours:
         _add_edits(edits, claim.statuses, "claim")
         if claim.line_statuses:

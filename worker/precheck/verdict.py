@@ -24,10 +24,11 @@ from collections.abc import Callable
 import msgspec
 
 from worker.precheck.acknowledged import by_claim_status, by_syntax, without_verdict
-from worker.precheck.answer import BAD_JSON, NOT_JSON, UNKNOWN_SHAPE, printable, read_answer
+from worker.precheck.answer import BAD_JSON, NOT_JSON, UNKNOWN_SHAPE, Envelope, printable, read_answer
 from worker.precheck.codes import CodeClass
 from worker.precheck.evidence import NOTHING, OK, Decision, Evidence, HttpAnswer, Rules, gather
 from worker.precheck.particulars import edits_of, payer_claim_number_of, syntax_errors_of
+from worker.precheck.plainly import accepted_plainly
 from worker.precheck.service_errors import by_errors
 from worker.precheck.wording import HTTP_ANSWERS
 from worker.result import AttemptClass, Disposition, Reason, Verdict
@@ -64,6 +65,13 @@ def judge(answer: HttpAnswer, facts: ClaimFacts, rules: Rules) -> Verdict:
     if envelope.fault:
         decision = _unreadable(envelope.fault) if answer.status == OK else by_http_status(answer.status)
         return _verdict(answer, decision, NOTHING, rules)
+    if answer.status == OK and (accepted := accepted_plainly(answer, envelope, facts, rules)):
+        return accepted
+    return judge_step_by_step(answer, envelope, facts, rules)
+
+
+def judge_step_by_step(answer: HttpAnswer, envelope: Envelope, facts: ClaimFacts, rules: Rules) -> Verdict:
+    """Judge an answer that can be read by the table of `STEPS`."""
     evidence = gather(answer.status, envelope, facts, rules)
     decision = _first_decision(evidence, rules)
     if answer.status != OK and decision.disposition in {Disposition.REVIEW, Disposition.UNDETERMINED}:

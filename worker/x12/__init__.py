@@ -23,6 +23,7 @@ from worker.x12.ta1_999 import (
     read_999,
     read_ta1,
 )
+from worker.x12.usual import is_usual_999, read_usual_277ca
 from worker.x12.values import ClaimFacts, Finding, SplitClaim, Survey
 
 __all__ = [
@@ -43,12 +44,14 @@ __all__ = [
     "SyntaxNote",
     "functional_acknowledgement",
     "interchange_acknowledgements",
+    "is_usual_999",
     "kind_of",
     "read_277ca",
     "read_999",
     "read_delimiters",
     "read_sets",
     "read_ta1",
+    "read_usual_277ca",
     "split",
     "survey",
     "text",

@@ -48,7 +48,7 @@ class AnswerSets(msgspec.Struct, frozen=True, gc=False):
     ta1s: list[list[str]]
 
 
-class _Marks(msgspec.Struct, frozen=True, gc=False):
+class Marks(msgspec.Struct, frozen=True, gc=False):
     """Delimiters; `controls` finds the segments that hold an answer together, and blanks before a segment."""
 
     element: str
@@ -82,7 +82,7 @@ def read_sets(data: bytes | str) -> AnswerSets:
     start = 0 if text.startswith("ISA") else -1
     complete = start == 0
     while start >= 0:
-        marks = _read_marks(text[start : start + _LONGEST_ISA])
+        marks = read_marks(text[start : start + _LONGEST_ISA])
         if marks is None:
             complete = False  # what begins like an ISA and is none
             break
@@ -135,7 +135,7 @@ def _next_isa(text: str, start: int, terminator: str) -> int:
     return -1
 
 
-def _read_marks(isa: str) -> _Marks | None:
+def read_marks(isa: str) -> Marks | None:
     """Read the delimiters by counting separators, so that an ISA without its padding is read as well."""
     element = isa[3:4]
     if isa[_ISA_END : _ISA_END + 1] == element and isa.count(element, 0, _ISA_END + 1) == _ISA_SEPARATORS:
@@ -147,16 +147,16 @@ def _read_marks(isa: str) -> _Marks | None:
 
 
 @lru_cache(maxsize=64)
-def _legal_marks(element: str, component: str, segment: str) -> _Marks | None:
+def _legal_marks(element: str, component: str, segment: str) -> Marks | None:
     if len({element, component, segment, ""}) < 4 or (element + component + segment).isalnum():
         return None
     usual = [f"{segment}ST{element}", f"{segment}SE{element}", f"{segment}IEA"]
     unusual = [f"{segment}ISA", f"{segment}TA1", f"{segment} "]
     controls = re.compile("|".join(map(re.escape, usual + unusual)))
-    return _Marks(element, component, segment, controls.findall, usual)
+    return Marks(element, component, segment, controls.findall, usual)
 
 
-def _collect(text: str, marks: _Marks, sets: list[AnswerSet], ta1s: list[list[str]]) -> bool:
+def _collect(text: str, marks: Marks, sets: list[AnswerSet], ta1s: list[list[str]]) -> bool:
     """Add the sets and TA1s of one interchange; True if interchange and sets are closed."""
     element, component = marks.element, marks.component
     tag_of = {"ST" + element: "ST", "SE" + element: "SE", "IEA": "IEA", "TA1": "TA1"}.get
@@ -181,9 +181,9 @@ def _collect(text: str, marks: _Marks, sets: list[AnswerSet], ta1s: list[list[st
     return closed and open_sets == 0
 
 
-def _only_set(text: str, marks: _Marks) -> AnswerSet | None:
+def _only_set(text: str, marks: Marks) -> AnswerSet | None:
     """Read what most answers are: one interchange around one set, closed, unpadded, no TA1; None for any other."""
-    if marks.controls(text) != marks.usual_controls or _has_break(text):
+    if marks.controls(text) != marks.usual_controls or has_break(text):
         return None
     terminator = marks.segment
     start, end, trailer = [text.find(control) for control in marks.usual_controls]
@@ -193,12 +193,12 @@ def _only_set(text: str, marks: _Marks) -> AnswerSet | None:
     return AnswerSet(at(head.split(marks.element, 2), 1), marks.element, marks.component, segments)
 
 
-def _terminated(text: str, marks: _Marks) -> list[str]:
+def _terminated(text: str, marks: Marks) -> list[str]:
     """Return the segments that have their terminator; what follows the last one may be half a segment."""
     terminator = marks.segment
     pieces = text.split(terminator)
     rest = pieces.pop().strip(_PADDING)
-    if _has_break(text) or terminator + " " in text:
+    if has_break(text) or terminator + " " in text:
         pieces = [segment for piece in pieces if (segment := piece.strip(_PADDING))]
     # Where a line end is the terminator, the last one is easily trimmed; ISA13 then proves the IEA whole.
     if terminator in _BREAKS and rest.startswith("IEA") and _same_control_number(pieces[0], rest, marks.element):
@@ -206,7 +206,8 @@ def _terminated(text: str, marks: _Marks) -> list[str]:
     return pieces
 
 
-def _has_break(text: str) -> bool:
+def has_break(text: str) -> bool:
+    """Tell whether there is anything around the segments, or the terminator is a line end."""
     for each in _BREAKS:  # noqa: SIM110 - a generator costs more than all its eight searches
         if each in text:
             return True

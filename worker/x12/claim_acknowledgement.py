@@ -24,10 +24,10 @@ import msgspec
 from worker.x12.acknowledgements import at, number, read_sets
 
 _SILENT = frozenset({"NM1", "DTP", "AMT", "BHT"})
-_DEPTHS = {"20": 0, "21": 1, "19": 2}  # any other level is a patient's
+DEPTHS = {"20": 0, "21": 1, "19": 2}  # any other level is a patient's
 UNREADABLE = -1
 _ACCEPTED_QUANTITIES = frozenset({"90", "QA"})
-_REJECTED_QUANTITIES = frozenset({"AA", "QC"})
+REJECTED_QUANTITIES = frozenset({"AA", "QC"})
 _LONGEST_CODE = 20  # of the STC01 that are kept for the next answer
 
 
@@ -119,7 +119,7 @@ class _OpenLevel(msgspec.Struct, gc=False):
         qualifier, quantity = at(qty, 1), number(at(qty, 2))
         if qualifier in _ACCEPTED_QUANTITIES:
             self.accepted = _total(self.accepted, quantity)
-        elif qualifier in _REJECTED_QUANTITIES:
+        elif qualifier in REJECTED_QUANTITIES:
             self.rejected = _total(self.rejected, quantity)
 
     def frozen(self) -> Level:
@@ -185,7 +185,7 @@ class _Tree:
 
     def _open_level(self, kind: str) -> _OpenLevel | None:
         """Open a level above the claims, which ends those that are not above it; None for a patient's."""
-        depth = _DEPTHS.get(kind)
+        depth = DEPTHS.get(kind)
         if depth is None:
             return None
         path = self._path
@@ -211,19 +211,22 @@ def _total(so_far: int | None, quantity: int | None) -> int:
 def _read_status(elements: list[str], component: str) -> Status:
     if len(elements) < 5:
         elements = [*elements, "", "", "", ""]
-    code, action, amount = elements[1], elements[3], elements[4]
-    # A few dozen codes are all that most payers ever say; what is longer than those is not kept.
-    read = _read_code if len(code) + len(action) < _LONGEST_CODE else _read_code.__wrapped__
-    composite, action = read(code, action, component)
+    amount = elements[4]
+    composite, action = read_code(elements[1], elements[3], component)
     if len(elements) < 11:
         return Status(composite, action, amount.strip())
     further = tuple([_read_composite(each, component) for each in elements[10:12] if each])
     return Status(composite, action, amount.strip(), at(elements, 12), further)
 
 
+def read_code(code: str, action: str, component: str) -> tuple[Composite, str]:
+    """Read STC01 and STC03. A few dozen codes are all that most payers say; what is longer than those is not kept."""
+    read = _kept_code if len(code) + len(action) < _LONGEST_CODE else _kept_code.__wrapped__
+    return read(code, action, component)
+
+
 @lru_cache(maxsize=1024)
-def _read_code(code: str, action: str, component: str) -> tuple[Composite, str]:
-    """Read STC01 and STC03, which come together."""
+def _kept_code(code: str, action: str, component: str) -> tuple[Composite, str]:
     return _read_composite(code.strip(), component), action.strip().upper()
 
 
