@@ -47,6 +47,7 @@ def accepted_plainly(answer: HttpAnswer, envelope: Envelope, facts: ClaimFacts, 
     return Verdict(
         disposition=decision.disposition,
         reason=decision.reason,
+        names_claim=True,
         retry_after_s=answer.retry_after_s,
         http_status=answer.status,
         transaction_id=payload.transaction_id or None,
