@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from worker.x12 import ClaimFacts, Survey
+from worker.x12 import ClaimFacts, SplitClaim, Survey
 
 CHUNK_BYTES = 1 << 18
 
@@ -29,7 +29,7 @@ class Delivery(msgspec.Struct, frozen=True, eq=False):
     same message redelivered, has the same ref; another delivery of equal bytes has another.
     `received_at` is seconds since the epoch. Exactly one of `data` and `path` is set: small batches come as
     bytes, large ones as a file of which the source is the owner until the delivery is settled.
-    `survey` and `sha256` (hex) are set by a source that has already read the bytes.
+    `survey` and `sha256` (hex) are set by a source that has already read the bytes, `only` if they are one claim.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Delivery(msgspec.Struct, frozen=True, eq=False):
     path: Path | None = None
     survey: Survey | None = None
     sha256: str | None = None
+    only: SplitClaim | None = None
 
     def __repr__(self) -> str:
         """Name the delivery without its bytes: reprs end in logs."""

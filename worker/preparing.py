@@ -73,6 +73,8 @@ def lost_claims(after: int, one: Prepared) -> list[SplitClaim]:
 
 
 def _prepare(delivery: Delivery, settings: InputSettings) -> Prepared:
+    if delivery.only is not None and delivery.survey is not None and delivery.sha256 is not None:
+        return Prepared(delivery, delivery.survey, delivery.sha256, 1, [delivery.only])
     sight = _sight(delivery)
     surveyed = delivery.survey or survey(delivery.chunks())
     digest = delivery.sha256 or _sha256(delivery)

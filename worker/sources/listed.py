@@ -159,6 +159,7 @@ class ListedFiles:
             path=path if data is None else None,
             survey=reading.survey,
             sha256=reading.sha256,
+            only=reading.only,
         )
 
 

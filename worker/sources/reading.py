@@ -19,7 +19,7 @@ import msgspec
 from worker.claim import CHUNK_BYTES
 from worker.sources.leases import Lease, lease, unbroken, unlease
 from worker.sources.readiness import Sight, sight_of
-from worker.x12 import Survey
+from worker.x12 import SplitClaim, Survey, read_single
 
 SMALL_BYTES = 1 << 20
 READERS = 2
@@ -32,11 +32,12 @@ SurveyOf = Callable[[Iterable[bytes]], Survey]
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What one pass over a file found; `data` is set for a small one."""
+    """What one pass over a file found; `data` is set for a small one, `only` if that is one claim."""
 
     survey: Survey
     sha256: str
     data: bytes | None = None
+    only: SplitClaim | None = None
 
 
 class NotAFile(Exception):
@@ -101,7 +102,10 @@ class Candidate:
                 data += more
         except OSError:
             raise Unreadable(self.sight) from None
-        return Reading(survey((data,)), hashlib.sha256(data).hexdigest(), data)
+        digest = hashlib.sha256(data).hexdigest()
+        if single := read_single(data):
+            return Reading(single.survey, digest, data, single.claim)
+        return Reading(survey((data,)), digest, data)
 
     def rewind(self) -> None:
         """Begin anew with a file that was disturbed."""

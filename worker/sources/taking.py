@@ -83,6 +83,7 @@ class Taker:
             path=None if reading.data is not None else self.spool.work_path(held.entry),
             survey=reading.survey,
             sha256=reading.sha256,
+            only=reading.only,
         )
         self._held.hold(delivery.ref, held)
         self._ready.append(delivery)

@@ -12,6 +12,7 @@ from worker.x12.claim_acknowledgement import (
 )
 from worker.x12.decode import text
 from worker.x12.delimiters import Delimiters, read_delimiters
+from worker.x12.single import Single, read_single
 from worker.x12.splitter import split
 from worker.x12.survey import survey
 from worker.x12.ta1_999 import (
@@ -38,6 +39,7 @@ __all__ = [
     "FunctionalAcknowledgement",
     "InterchangeAcknowledgement",
     "Level",
+    "Single",
     "SplitClaim",
     "Status",
     "Survey",
@@ -50,6 +52,7 @@ __all__ = [
     "read_999",
     "read_delimiters",
     "read_sets",
+    "read_single",
     "read_ta1",
     "read_usual_277ca",
     "split",

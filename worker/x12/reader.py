@@ -22,7 +22,7 @@ WINDOW = 512  # bytes looked at before an interchange is begun
 LONGEST_NAME = 3  # of a segment
 OVERLAP = 64  # more than the longest thing searched for in junk
 
-_AROUND = b" \t\r\n\x0b\x0c\x1a\xef\xbb\xbf"
+AROUND = b" \t\r\n\x0b\x0c\x1a\xef\xbb\xbf"
 _ISA_AT_HAND = re.compile(rb"ISA[^\w\s]")
 _ISA_IN_JUNK = re.compile(rb"ISA([^\w\s])0[03]\1")
 
@@ -73,7 +73,7 @@ class Reader:
 
     def _find_interchange(self) -> bool:
         """Go to the next ISA and take its delimiters; False if there is none or it cannot be read."""
-        around = _AROUND + self.delimiters.segment if self._begun else _AROUND
+        around = AROUND + self.delimiters.segment if self._begun else AROUND
         while True:
             self._buffer = buffer = self._buffer.lstrip(around)
             if len(buffer) < WINDOW and self._more():
@@ -96,7 +96,7 @@ class Reader:
     def _begin(self) -> bool:
         buffer = self._buffer
         delimiters = read_delimiters(buffer[:ISA_BYTES])
-        if delimiters is None or _is_wrapped(buffer[:WINDOW], delimiters):
+        if delimiters is None or is_wrapped(buffer[:WINDOW], delimiters):
             self._buffer = buffer = buffer.translate(None, b"\r\n")
             delimiters = read_delimiters(buffer[:ISA_BYTES])
             self._wrapped = delimiters is not None
@@ -191,10 +191,10 @@ class Reader:
             self.ending = "incomplete"
             return name, rest
         self.unterminated = True
-        return IEA, rest.rstrip(_AROUND) + self.delimiters.segment
+        return IEA, rest.rstrip(AROUND) + self.delimiters.segment
 
 
-def _is_wrapped(head: bytes, delimiters: Delimiters) -> bool:
+def is_wrapped(head: bytes, delimiters: Delimiters) -> bool:
     """Tell whether the first line ends within a segment, which no line end after a terminator does."""
     if delimiters.segment in b"\r\n":
         return False

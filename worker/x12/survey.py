@@ -17,7 +17,7 @@ from worker.x12.values import Finding, Survey
 
 MOST_ST02 = 10_000  # remembered per group, to find duplicates
 
-_GUIDES = (b"005010X222A1", b"005010X223A2")
+GUIDES = (b"005010X222A1", b"005010X223A2")
 
 
 def survey(chunks: Iterable[bytes]) -> Survey:
@@ -137,7 +137,7 @@ class _Surveyor:
             self._refuse_set("missing_gs")
         if not self._in_837:
             self._segments.warn("not_837")
-        elif (guide or self._guide) not in _GUIDES:
+        elif (guide or self._guide) not in GUIDES:
             self._segments.warn("guide_unexpected")
         if self._in_837 and guide and self._guide and guide != self._guide:
             self._segments.warn("guide_mismatch")
