@@ -1,5 +1,11 @@
 """Takes deliveries and opens them: survey, entry in the ledger, claims handed on.
 
+::
+
+    source ──take──▶ [one group of deliveries] ──open──▶ board and turns
+
+The next group is taken while one is opened, for both wait for the disk most of their time.
+
 Small batches are surveyed and split in one thread hop for many of them; a large one is split piece by piece as
 its claims are used up, so that its size costs no memory. A batch met again continues where its ledger entry stands.
 """
@@ -11,7 +17,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 import structlog
-from anyio.abc import TaskGroup
+from anyio.abc import ObjectReceiveStream, TaskGroup
 
 from worker.batches import Board, OpenBatch
 from worker.claim import Delivery
@@ -28,12 +34,12 @@ from worker.turns import Turns
 
 log = structlog.get_logger()
 
-TAKE_AT_ONCE = 64
+TAKE_AT_ONCE = 256
 SOURCE_RETRY_S = 2.0
 
 
 class Intake:
-    """The one task that takes from the source.
+    """Takes from the source, and beside that opens what was taken.
 
     `available` is False while the source cannot be reached, `known_claims` counts the unanswered claims of all
     batches opened so far. With `force`, answered claims are sent again as their next generation; `revisited` are the
@@ -72,28 +78,52 @@ class Intake:
         self.available = True
         self.known_claims = 0
         self.revisited: list[int] = []
+        self._unopened: dict[str, Delivery] = {}
 
     async def run(self, *, once: bool = False) -> None:
         """Take and open batches until cancelled; with `once`, until the source has nothing ready any more."""
-        async with anyio.create_task_group() as feeders:
+        taken, to_open = anyio.create_memory_object_stream[Sequence[Delivery]](0)
+        async with anyio.create_task_group() as feeders, taken:
+            feeders.start_soon(self._open_all, to_open, feeders)
             while True:
                 await self._room()
                 await self._gate.wait_not_shut()
                 deliveries = await self._take(wait=not once)
                 if deliveries:
-                    await self._open(deliveries, feeders)
-                elif once and not len(self._board):
+                    self._unopened |= {delivery.ref: delivery for delivery in deliveries}
+                    await taken.send(deliveries)
+                elif once and not self._working_on:
                     return
                 elif once:
-                    await self._board.changed()
+                    await self._something_changed()
+
+    @property
+    def unopened(self) -> Sequence[Delivery]:
+        """The deliveries that were taken and are not on the board; after `run` they are to be given back."""
+        return list(self._unopened.values())
+
+    @property
+    def _working_on(self) -> int:
+        return len(self._board) + len(self._unopened)
 
     async def _room(self) -> None:
-        while len(self._board) >= self._most_open or self._turns.fresh >= self._most_fresh:
-            with anyio.move_on_after(0.05):
-                await self._board.changed()
+        while self._working_on >= self._most_open or self._turns.fresh >= self._most_fresh:
+            await self._something_changed()
+
+    async def _something_changed(self) -> None:
+        with anyio.move_on_after(0.05):
+            await self._board.changed()
+
+    async def _open_all(self, to_open: ObjectReceiveStream[Sequence[Delivery]], feeders: TaskGroup) -> None:
+        async with to_open:
+            async for deliveries in to_open:
+                await self._gate.wait_not_shut()
+                await self._open(deliveries, feeders)
+                for delivery in deliveries:
+                    self._unopened.pop(delivery.ref, None)
 
     async def _take(self, *, wait: bool) -> Sequence[Delivery]:
-        limit = min(TAKE_AT_ONCE, self._most_open - len(self._board))
+        limit = min(TAKE_AT_ONCE, self._most_open - self._working_on)
         while True:
             try:
                 deliveries = await self._source.take(limit, wait=wait)

@@ -22,6 +22,7 @@ import msgspec
 import structlog
 
 from worker.batches import Board
+from worker.claim import Delivery
 from worker.feeding import Feeder
 from worker.flow.pace import Pace
 from worker.flow.probes import run_probes
@@ -68,6 +69,11 @@ class Feed(Protocol):
     @property
     def revisited(self) -> Sequence[int]:
         """The numbers of batches that were settled before and had claims sent again."""
+        ...
+
+    @property
+    def unopened(self) -> Sequence[Delivery]:
+        """The deliveries that were taken and are not on the board."""
         ...
 
     async def run(self, *, once: bool = False) -> None:
@@ -206,7 +212,10 @@ class Pipeline:
                 await self._flushed()
             storing.cancel_scope.cancel()
         with anyio.CancelScope(shield=True):
-            await self._neighbours.source.release([batch.delivery for batch in self.board])
+            unfinished = [batch.delivery for batch in self.board]
+            known = {delivery.ref for delivery in unfinished}
+            unfinished += [delivery for delivery in self.intake.unopened if delivery.ref not in known]
+            await self._neighbours.source.release(unfinished)
 
     def drain(self) -> None:
         """Take nothing more, begin no attempt, and let `run` return once the rest has ended."""

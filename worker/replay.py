@@ -77,6 +77,7 @@ class Replay:
         self.available = True
         self.known_claims = 0
         self.revisited: Sequence[int] = ()
+        self.unopened: Sequence[Delivery] = ()
 
     async def run(self, *, once: bool = False) -> None:
         """Offer every parked claim once and return when all of them are settled; there is nothing to wait for after."""

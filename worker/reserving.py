@@ -16,7 +16,7 @@ from worker.flow.room import once_there_is_room
 from worker.ports import Ledger
 from worker.turns import Turns
 
-AHEAD = 128
+AHEAD = 256
 
 
 class Reservations:

@@ -5,6 +5,7 @@ In that order: a crash between the last two finds the batch done in the ledger a
 
 from collections.abc import AsyncIterator, Callable, Sequence
 
+import anyio
 import structlog
 
 from worker.batches import Board, OpenBatch
@@ -19,6 +20,7 @@ from worker.tally import Tally
 log = structlog.get_logger()
 
 PAGE = 500
+GATHER_S = 0.05
 
 OnSettled = Callable[[OpenBatch], None]
 
@@ -51,9 +53,11 @@ class Settler:
     async def run(self) -> None:
         """Settle what can be settled until cancelled."""
         while True:
-            while not (ready := self._ready()):
+            while not self._ready():
                 await self._moved.wait()
-            await self._settle(ready)
+            # Nobody waits for the archive; under load one entry in the ledger and one fsync of a folder serve many.
+            await anyio.sleep(GATHER_S)
+            await self._settle(self._ready())
 
     def _ready(self) -> list[OpenBatch]:
         reached = min(outbox.reached for outbox in self._outboxes)
