@@ -6,7 +6,8 @@ what          measured                                             baseline
 splitting     survey and split of one large batch, µs a claim      one bare ``bytes.split`` over the same bytes
 end to end    a folder of one-claim files → durable results        a bare aiohttp + uvloop POST loop to the same stub
 one file      one large file → durable results                     the same
-waiting       1,000 calls in flight, each answered after 0.5 s     the same loop under the same wait; and the ideal
+waiting       one file, 1,000 in flight, answers after 0.5 s       the same loop under the same wait; and the ideal
+waiting files the same from a folder of one-claim files            the same
 ============= ==================================================== ==============================================
 
 The stub that answers runs in another process. Rounds alternate between baseline and worker, so that what else
@@ -45,8 +46,18 @@ def measure(*, quick: bool, rounds: int, tell: Tell) -> list[Figure]:
     figures.append(_against_loop("end to end", 0.30, rounds, tell, delay_s=0, in_flight=64, files=20_000 // scale))
     one_file = 100_000 // scale
     figures.append(_against_loop("one file", 0.30, rounds, tell, delay_s=0, in_flight=64, files=1, per_file=one_file))
-    figures.append(_waiting(max(1, rounds // 2), tell, files=12_000 // (scale if quick else 1)))
+    waiting = 12_000 // scale
+    figures.append(_waiting("waiting", max(1, rounds // 2), tell, files=1, per_file=waiting))
+    figures.append(_waiting("waiting files", max(1, rounds // 2), tell, files=waiting))
     return figures
+
+
+def compared(figures: list[Figure], earlier: list[Figure]) -> dict[str, float]:
+    """Tell by what factor each figure's ratio has changed; those that only one of both runs has are left out."""
+    before = {figure.name: figure.ratio for figure in earlier}
+    return {
+        figure.name: figure.ratio / ratio for figure in figures if figure.ratio and (ratio := before.get(figure.name))
+    }
 
 
 def _splitting(claims: int, rounds: int, tell: Tell) -> Figure:
@@ -92,8 +103,8 @@ def _against_loop(
     return Figure(name, ratio, target, measured, baseline, numbers)
 
 
-def _waiting(rounds: int, tell: Tell, *, files: int) -> Figure:
-    figure = _against_loop("waiting", 0.95, rounds, tell, delay_s=0.5, in_flight=1000, files=files)
+def _waiting(name: str, rounds: int, tell: Tell, *, files: int, per_file: int = 1) -> Figure:
+    figure = _against_loop(name, 0.95, rounds, tell, delay_s=0.5, in_flight=1000, files=files, per_file=per_file)
     ideal = figure.numbers["per_s"] / 2000
     return msgspec.structs.replace(
         figure,

@@ -6,15 +6,18 @@ from typing import Annotated
 import msgspec
 import typer
 
-from worker.bench.runs import Figure, measure
+from worker.bench.runs import Figure, compared, measure
 from worker.cli.console import rows_table, stderr, stdout
 from worker.cli.options import add_command
+from worker.errors import SettingsError
 
 EPILOG = """Examples:
 
   precheck-worker bench --quick
 
-  precheck-worker bench --rounds 5 --json figures.json"""
+  precheck-worker bench --rounds 5 --json figures.json
+
+  precheck-worker bench --rounds 5 --compare figures.json"""
 
 
 def register(app: typer.Typer) -> None:
@@ -28,21 +31,40 @@ def bench(
     ] = False,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds per figure; the table shows medians.")] = 3,
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
+    compare: Annotated[
+        Path | None, typer.Option("--compare", help="Show the change against figures that --json wrote before.")
+    ] = None,
 ) -> int:
     """Measure splitting, throughput and waiting on this machine, each against a baseline in the same run.
 
     Nothing leaves this machine: a stub in a second process plays the API.
     """
+    earlier = [] if compare is None else _read(compare)
     console = stderr()
     figures = measure(quick=quick, rounds=rounds, tell=lambda text: console.print(text, markup=False))
-    columns = ("figure", "ratio", "target", "measured", "baseline")
-    stdout().print(rows_table("", columns, map(_row, figures), right=("ratio", "target")))
+    columns = ["figure", "ratio", "target", "measured", "baseline"]
+    rows = [_row(figure) for figure in figures]
+    if compare is not None:
+        change = compared(figures, earlier)
+        columns.insert(2, "change")
+        for figure, row in zip(figures, rows, strict=True):
+            row.insert(2, f"x{change[figure.name]:.2f}" if figure.name in change else "-")
+    stdout().print(rows_table("", columns, rows, right=("ratio", "change", "target")))
     if json is not None:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
     return 0
 
 
-def _row(figure: Figure) -> tuple[str, str, str, str, str]:
+def _read(path: Path) -> list[Figure]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[Figure])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise SettingsError(
+            [f"--compare: {path} holds no figures of `bench --json` ({type(error).__name__})"]
+        ) from None
+
+
+def _row(figure: Figure) -> list[str]:
     ratio = "-" if figure.ratio is None else f"{figure.ratio:.2f}"
     target = "-" if figure.target is None else f">= {figure.target:.2f}"
-    return figure.name, ratio, target, figure.measured, figure.baseline
+    return [figure.name, ratio, target, figure.measured, figure.baseline]
