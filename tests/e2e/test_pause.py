@@ -59,7 +59,7 @@ def test_a_pause_holds_for_the_worker_that_is_started_after_a_kill(site: Site, o
     site.environ["PRECHECK_API__BASE_URL"] = own_simulator.origin
     put(site.inbox, 400)
 
-    first = site.start("run", PRECHECK_FLOW__MAX_IN_FLIGHT="8")
+    first = site.start("run", PRECHECK_FLOW__RATE_PER_S="10")  # so that most are left, however late the pause comes
     wait_until(lambda: len(read_whole_lines(site.results)) >= 5)
     site.run("pause")
     wait_until(lambda: first.has_logged("gate.shut"))
