@@ -1,6 +1,7 @@
 """The real brokers for tests: where they are, whether they are there, and names of one's own on them."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import uuid
@@ -10,19 +11,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import nats
 import pytest
 import redis
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
 
 from worker import sinks
-from worker.brokers.messages import Message
+from worker.brokers.messages import Message, message_from
 from worker.brokers.redis import message_of
-from worker.brokers.senders import sender_from_url
+from worker.brokers.senders import CLAIMS, sender_from_url
 from worker.ports import Sink
 from worker.settings import InputSettings
 from worker.sources import BrokerSource, from_url
 
 T = TypeVar("T")
 
+NATS_URL = os.environ.get("TEST_NATS_URL", "nats://127.0.0.1:4222")
 REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
 
 REQUIRED = os.environ.get("REQUIRE_SERVICES") == "1"
@@ -61,7 +66,7 @@ class Place:
         finish(self._publish(messages))
 
     async def _publish(self, messages: Sequence[Message]) -> None:
-        sender = sender_from_url(self.url, setting="test", place="unused")
+        sender = sender_from_url(self.url, setting="test", place=CLAIMS)
         await sender.open(create=True)
         try:
             await sender.send(messages)
@@ -115,7 +120,56 @@ class RedisPlace(Place):
         self.client.close()
 
 
-PLACES: dict[str, Callable[[Path], Place]] = {"redis": RedisPlace}
+class NatsPlace(Place):
+    """A stream."""
+
+    def __init__(self, root: Path, url: str = NATS_URL) -> None:
+        need(url)
+        self.subject = own_name()
+        self.server = url
+        super().__init__(f"{url}?subject={self.subject}", root)
+
+    @property
+    def stream(self) -> str:
+        return self.subject.upper()
+
+    async def letters(self) -> list[Message]:
+        return await self._messages(f"{self.stream}_DEAD")
+
+    async def published(self) -> list[Message]:
+        return await self._messages(self.stream)
+
+    async def _messages(self, stream: str) -> list[Message]:
+        client = await nats.connect(self.server)
+        try:
+            jetstream = client.jetstream()
+            state = (await jetstream.stream_info(stream)).state
+            raw = [await self._get(jetstream, stream, seq) for seq in range(state.first_seq, state.last_seq + 1)]
+            return [one for one in raw if one is not None]
+        finally:
+            await client.close()
+
+    @staticmethod
+    async def _get(jetstream: JetStreamContext, stream: str, seq: int) -> Message | None:
+        try:
+            found = await jetstream.get_msg(stream, seq)
+        except NotFoundError:
+            return None
+        headers = dict(found.headers or {})
+        return message_from(found.data or b"", headers, message_id=headers.pop("Nats-Msg-Id", ""))
+
+    def remove(self) -> None:
+        finish(self._remove())
+
+    async def _remove(self) -> None:
+        client = await nats.connect(self.server)
+        for stream in (self.stream, f"{self.stream}_DEAD"):
+            with contextlib.suppress(NotFoundError):
+                await client.jetstream().delete_stream(stream)
+        await client.close()
+
+
+PLACES: dict[str, Callable[[Path], Place]] = {"nats": NatsPlace, "redis": RedisPlace}
 
 
 def finish(work: Coroutine[Any, Any, T]) -> T:

@@ -17,6 +17,10 @@ def sender_from_url(url: str, *, setting: str, place: str) -> Sender:
     """
     scheme = url.partition(":")[0]
     match scheme:
+        case "nats":
+            with needs_extra("nats", setting=setting):
+                from worker.brokers import nats
+            return nats.NatsSender(nats.address_of(url, setting=setting, subject=place), queue=place == CLAIMS)
         case "redis" | "rediss":
             with needs_extra("redis", setting=setting):
                 from worker.brokers import redis

@@ -2,6 +2,7 @@
 
 ============ ============================================================================================
 ``dir:``     a folder; ``work/``, ``archive/``, ``quarantine/`` stand beside it: ``dir:spool/in``, ``dir:/abs``
+``nats:``    a stream of NATS JetStream with a pull consumer
 ``redis:``   a stream of Redis with a consumer group, also ``rediss:``
 ============ ============================================================================================
 
@@ -26,8 +27,8 @@ from worker.sources.listed import ListedFiles
 
 __all__ = ["BrokerSource", "DirectorySource", "ListedFiles", "from_url"]
 
-KNOWN_SCHEMES = ("dir:", "redis:")
-PLANNED_SCHEMES = ("amqp", "amqps", "nats", "sqs")
+KNOWN_SCHEMES = ("dir:", "nats:", "redis:")
+PLANNED_SCHEMES = ("amqp", "amqps", "sqs")
 _KNOWN = ", ".join(KNOWN_SCHEMES)
 PREFETCH = 400
 
@@ -66,6 +67,10 @@ def from_url(
             return DirectorySource(Path(rest), input_settings, worker_id=_worker_id(worker_id))
         case "dir":
             raise SettingsError(["input.url: no path after 'dir:'"])
+        case "nats":
+            with needs_extra("nats", setting="input.url"):
+                from worker.sources.nats import NatsInlet
+            return brokered(NatsInlet(url, lease_s=input_settings.lease_s))
         case "redis" | "rediss":
             with needs_extra("redis", setting="input.url"):
                 from worker.sources.redis import RedisInlet

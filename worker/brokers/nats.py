@@ -1,0 +1,231 @@
+"""NATS JetStream: the connection, and publishing to a subject of a stream.
+
+``nats://[user:password@]host[:4222]?subject=…&stream=…&consumer=…&dead=…&replicas=…&dedup_s=…&tls=true``
+
+A message's id goes as ``Nats-Msg-Id``: the server keeps one of those that come within the stream's window (`dedup_s`
+where --create made it). The connection is not mended behind our back: a lost one is opened anew by whoever uses it,
+for a pull or a sign of life that went with the old one is gone.
+"""
+
+import asyncio
+import re
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, Header, RetentionPolicy, StorageType, StreamConfig
+
+from worker.brokers.address import Address, parse_address
+from worker.brokers.messages import Message, message_from
+from worker.errors import SettingsError, SinkUnavailable, WorkerError
+
+PORT = 4222
+CONNECT_TIMEOUT_S = 5
+ANSWER_TIMEOUT_S = 10.0
+AT_ONCE = 256
+STREAM_NOT_FOUND = 10059
+CONSUMER_NOT_FOUND = 10014
+
+
+def address_of(url: str, *, setting: str, subject: str) -> Address:
+    """Take the URL of a subject apart.
+
+    :raises worker.errors.SettingsError: if it cannot be read so.
+    """
+    parameters = {
+        "subject": subject, "stream": "", "consumer": "precheck", "dead": "", "replicas": "1", "dedup_s": "3600",
+        "tls": "false",
+    }  # fmt: skip
+    address = parse_address(url, setting=setting, port=PORT, parameters=parameters)
+    problems = [
+        f"{setting}: parameter {name} must be a whole number"
+        for name in ("replicas", "dedup_s")
+        if not address[name].isdigit()
+    ]
+    if address["tls"] not in ("true", "false"):
+        problems.append(f"{setting}: parameter tls must be true or false")
+    if address.path:
+        problems.append(f"{setting}: nothing but parameters may follow the host; the subject is one: ?subject=…")
+    if problems:
+        raise SettingsError(problems)
+    return address
+
+
+def stream_of(address: Address) -> str:
+    """Name the stream: as given, or after its subject."""
+    return address["stream"] or re.sub(r"[^A-Z0-9_-]", "_", address["subject"].upper())
+
+
+def dead_of(address: Address) -> str:
+    """Name the subject of the dead letters."""
+    return address["dead"] or f"{address['subject']}.dead"
+
+
+class Session:
+    """One connection, from `connect` to its loss."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._client: Client | None = None
+
+    @property
+    def client(self) -> Client:
+        """Give the connection.
+
+        :raises nats.errors.ConnectionClosedError: if it is lost.
+        """
+        if self._client is None or not self._client.is_connected:
+            raise nats.errors.ConnectionClosedError
+        return self._client
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        """Give the connection's streams; raises like `client`."""
+        return self.client.jetstream(timeout=ANSWER_TIMEOUT_S)
+
+    async def connect(self) -> Client:
+        """Connect anew. Told within `translated`."""
+        await self.close()
+        address = self.address
+        client = Client()
+        context = ssl.create_default_context(cafile=address["ca_file"] or None) if address["tls"] == "true" else None
+        await client.connect(
+            f"nats://{address.host}:{address.port}",
+            user=address.user or None,
+            password=str(address.password) or None,
+            tls=context,
+            tls_hostname=address.host if context else None,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            ping_interval=20,
+            error_cb=_unheard,
+        )
+        self._client = client
+        return client
+
+    async def close(self) -> None:
+        """Disconnect; idempotent."""
+        client, self._client = self._client, None
+        if client is not None and not client.is_closed:
+            try:
+                await client.close()
+            except (nats.errors.Error, OSError):
+                return
+
+
+async def _unheard(_: Exception) -> None:
+    """Take what the library would log: the calls that fail tell it as well, and are translated."""
+
+
+@contextmanager
+def translated(
+    address: Address, unavailable: type[WorkerError], *, missing: type[WorkerError] | None = None
+) -> Iterator[None]:
+    """Turn nats-py's errors into ours, without their texts."""
+    where = address.shown
+    try:
+        yield
+    except nats.errors.AuthorizationError:
+        raise SettingsError([f"nats: {where} refuses this user, its password or its rights"]) from None
+    except nats.js.errors.NotFoundError as error:
+        raise _missing(address, error.err_code, missing) from None
+    except nats.js.errors.NoStreamResponseError:
+        raise _missing(address, STREAM_NOT_FOUND, missing) from None
+    except nats.js.errors.ServiceUnavailableError:
+        raise unavailable(f"nats: {where} has no JetStream now (start it with -js)") from None
+    except nats.js.errors.APIError as error:
+        raise unavailable(f"nats: {where} does not do this now (error {error.err_code})") from None
+    except (TimeoutError, nats.errors.Error, OSError) as error:
+        if "authorization" in str(error).lower():
+            raise SettingsError([f"nats: {where} refuses this user, its password or its rights"]) from None
+        raise unavailable(f"nats: {where} cannot be reached ({type(error).__name__})") from None
+
+
+def _missing(address: Address, code: int | None, kind: type[WorkerError] | None) -> WorkerError:
+    if code == CONSUMER_NOT_FOUND:
+        what, command = f"the consumer {address['consumer']!r}", "run --create"
+    else:
+        what, command = f"the stream {stream_of(address)!r}, or one for {dead_of(address)!r},", "run --create"
+    text = f"nats: {what} is missing at {address.shown}; create it: precheck-worker {command}"
+    return kind(text) if kind else SettingsError([text])
+
+
+async def make_stream(jetstream: JetStreamContext, address: Address, name: str, subject: str, *, queue: bool) -> None:
+    """Make a stream on disk, unless it is there; a `queue` loses what is acknowledged. Told within `translated`."""
+    try:
+        await jetstream.stream_info(name)
+    except nats.js.errors.NotFoundError:
+        config = StreamConfig(
+            name=name,
+            subjects=[subject],
+            storage=StorageType.FILE,
+            retention=RetentionPolicy.WORK_QUEUE if queue else RetentionPolicy.LIMITS,
+            discard=DiscardPolicy.NEW,
+            num_replicas=int(address["replicas"]),
+            duplicate_window=float(address["dedup_s"]),
+        )
+        await jetstream.add_stream(config)
+
+
+def headers_of(message: Message) -> dict[str, str]:
+    """Lay a message's headers out; a line break would end the header, and none is of use there."""
+    headers = {name: value.replace("\r", " ").replace("\n", " ") for name, value in message.all_headers().items()}
+    return {**headers, Header.MSG_ID.value: message.message_id} if message.message_id else headers
+
+
+def message_of(received: Msg) -> Message:
+    """Read a message as it came."""
+    headers: Mapping[str, str] = received.headers or {}
+    own = {name: value for name, value in headers.items() if not name.startswith("Nats-")}
+    return message_from(received.data, own, message_id=headers.get(Header.MSG_ID.value, ""))
+
+
+class NatsSender:
+    """Publishes to a subject (`worker.brokers.engine.Sender`). As a `queue`, what is acknowledged is removed."""
+
+    most_bytes = 1 << 20
+
+    def __init__(self, address: Address, *, queue: bool) -> None:
+        self._session = Session(address)
+        self._address = address
+        self._queue = queue
+        self.shown = f"{address.shown}?subject={address['subject']}"
+
+    async def open(self, *, create: bool) -> None:
+        """Connect and see that the stream is there; see `Sender.open`."""
+        with translated(self._address, SinkUnavailable):
+            client = await self._session.connect()
+            # NATS counts headers and body together.
+            self.most_bytes = client.max_payload
+            stream, jetstream = stream_of(self._address), self._session.jetstream
+            if create:
+                await make_stream(jetstream, self._address, stream, self._address["subject"], queue=self._queue)
+            else:
+                await jetstream.stream_info(stream)
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Publish in order, many before the first is confirmed; see `Sender.send`."""
+        with translated(self._address, SinkUnavailable, missing=SinkUnavailable):
+            jetstream = self._session.jetstream
+            for start in range(0, len(messages), AT_ONCE):
+                outcomes = await asyncio.gather(
+                    *(
+                        jetstream.publish(self._address["subject"], one.body, headers=headers_of(one) or None)
+                        for one in messages[start : start + AT_ONCE]
+                    ),
+                    return_exceptions=True,
+                )
+                for outcome in outcomes:
+                    if isinstance(outcome, BaseException):
+                        raise outcome
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._session.close()
