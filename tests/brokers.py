@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import aio_pika
 import nats
 import pytest
 import redis
@@ -18,6 +19,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from worker import sinks
+from worker.brokers import rabbitmq
 from worker.brokers.messages import Message, message_from
 from worker.brokers.redis import message_of
 from worker.brokers.senders import CLAIMS, sender_from_url
@@ -27,6 +29,7 @@ from worker.sources import BrokerSource, from_url
 
 T = TypeVar("T")
 
+AMQP_URL = os.environ.get("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
 NATS_URL = os.environ.get("TEST_NATS_URL", "nats://127.0.0.1:4222")
 REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
 
@@ -169,7 +172,41 @@ class NatsPlace(Place):
         await client.close()
 
 
-PLACES: dict[str, Callable[[Path], Place]] = {"nats": NatsPlace, "redis": RedisPlace}
+class RabbitPlace(Place):
+    """A queue."""
+
+    def __init__(self, root: Path, url: str = AMQP_URL) -> None:
+        need(url)
+        self.queue = own_name()
+        self.server = url
+        super().__init__(f"{url}?queue={self.queue}", root)
+
+    async def letters(self) -> list[Message]:
+        return await self._messages(f"{self.queue}.dead")
+
+    async def published(self) -> list[Message]:
+        return await self._messages(self.queue)
+
+    async def _messages(self, queue: str) -> list[Message]:
+        """Get them without acknowledging any: closing the connection puts them back."""
+        found = []
+        async with await aio_pika.connect(self.server) as connection:
+            place = await (await connection.channel()).get_queue(queue)
+            while (message := await place.get(fail=False)) is not None:
+                found.append(rabbitmq.message_of(message))
+        return found
+
+    def remove(self) -> None:
+        finish(self._remove())
+
+    async def _remove(self) -> None:
+        async with await aio_pika.connect(self.server) as connection:
+            channel = await connection.channel()
+            for queue in (self.queue, f"{self.queue}.dead"):
+                await channel.queue_delete(queue)
+
+
+PLACES: dict[str, Callable[[Path], Place]] = {"rabbitmq": RabbitPlace, "nats": NatsPlace, "redis": RedisPlace}
 
 
 def finish(work: Coroutine[Any, Any, T]) -> T:

@@ -17,6 +17,10 @@ def sender_from_url(url: str, *, setting: str, place: str) -> Sender:
     """
     scheme = url.partition(":")[0]
     match scheme:
+        case "amqp" | "amqps":
+            with needs_extra("rabbitmq", setting=setting):
+                from worker.brokers import rabbitmq
+            return rabbitmq.RabbitSender(rabbitmq.address_of(url, setting=setting, queue=place))
         case "nats":
             with needs_extra("nats", setting=setting):
                 from worker.brokers import nats

@@ -4,6 +4,7 @@
 ``jsonl:``   one file, one record a line: ``jsonl:relative/results.jsonl``, ``jsonl:/absolute``;
              ``?rotate=100MB`` or ``?rotate=daily`` after it has it set aside and begun anew
 ``edi:``     a folder with the acknowledgements received, a set of files a batch: ``edi:folder``
+``amqp:``    a queue of RabbitMQ, also ``amqps:``
 ``nats:``    a stream of NATS JetStream
 ``redis:``   a stream of Redis, also ``rediss:``
 ============ ========================================================================================
@@ -21,7 +22,7 @@ from worker.sinks.rotation import parse_rotation
 
 __all__ = ["EdiSink", "JsonlSink", "PublishingSink", "from_url"]
 
-KNOWN_SCHEMES = ("jsonl:", "edi:", "nats:", "redis:")
+KNOWN_SCHEMES = ("jsonl:", "edi:", "amqp:", "nats:", "redis:")
 
 
 def from_url(url: str, *, create: bool = False) -> Sink:
@@ -38,7 +39,7 @@ def from_url(url: str, *, create: bool = False) -> Sink:
             return EdiSink(Path(rest))
         case "jsonl" | "edi":
             raise SettingsError([f"output.urls: no path after '{scheme}:'"])
-        case "nats" | "redis" | "rediss":
+        case "amqp" | "amqps" | "nats" | "redis" | "rediss":
             return PublishingSink(sender_from_url(url, setting="output.urls", place=RESULTS), create=create)
         case _:
             # Only the scheme is named: what follows may hold credentials.

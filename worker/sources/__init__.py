@@ -2,6 +2,7 @@
 
 ============ ============================================================================================
 ``dir:``     a folder; ``work/``, ``archive/``, ``quarantine/`` stand beside it: ``dir:spool/in``, ``dir:/abs``
+``amqp:``    a queue of RabbitMQ, also ``amqps:``
 ``nats:``    a stream of NATS JetStream with a pull consumer
 ``redis:``   a stream of Redis with a consumer group, also ``rediss:``
 ============ ============================================================================================
@@ -27,8 +28,8 @@ from worker.sources.listed import ListedFiles
 
 __all__ = ["BrokerSource", "DirectorySource", "ListedFiles", "from_url"]
 
-KNOWN_SCHEMES = ("dir:", "nats:", "redis:")
-PLANNED_SCHEMES = ("amqp", "amqps", "sqs")
+KNOWN_SCHEMES = ("dir:", "amqp:", "nats:", "redis:")
+PLANNED_SCHEMES = ("sqs",)
 _KNOWN = ", ".join(KNOWN_SCHEMES)
 PREFETCH = 400
 
@@ -67,6 +68,10 @@ def from_url(
             return DirectorySource(Path(rest), input_settings, worker_id=_worker_id(worker_id))
         case "dir":
             raise SettingsError(["input.url: no path after 'dir:'"])
+        case "amqp" | "amqps":
+            with needs_extra("rabbitmq", setting="input.url"):
+                from worker.sources.rabbitmq import RabbitInlet
+            return brokered(RabbitInlet(url, prefetch=input_settings.prefetch or prefetch))
         case "nats":
             with needs_extra("nats", setting="input.url"):
                 from worker.sources.nats import NatsInlet

@@ -1,0 +1,215 @@
+"""RabbitMQ: the connection, and publishing to a queue through the default exchange.
+
+``amqp://[user:password@]host[:5672]/[virtual host]?queue=…&dead=…&most_bytes=…`` (``amqps://`` with TLS)
+
+The library's "robust" connections are not used: they restore channels that consume nothing any more (aio-pika #231,
+#632), and leave messages that cannot be acknowledged (#312). A lost session is opened anew, as a whole.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, FieldValue
+from aio_pika.exceptions import (
+    AMQPChannelError,
+    AMQPError,
+    AuthenticationError,
+    ChannelClosed,
+    ChannelInvalidStateError,
+    ChannelNotFoundEntity,
+    DeliveryError,
+    ProbableAuthenticationError,
+    ProtocolSyntaxError,
+)
+
+from worker.brokers.address import Address, parse_address
+from worker.brokers.messages import Message, message_from
+from worker.errors import SettingsError, SinkUnavailable, WorkerError
+
+PORT, TLS_PORT = 5672, 5671
+CONNECT_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 30.0
+HEARTBEAT_S = 20
+AT_ONCE = 256
+CONTENT_TYPE = "application/EDI-X12"
+
+
+def address_of(url: str, *, setting: str, queue: str) -> Address:
+    """Take the URL of a queue apart.
+
+    :raises worker.errors.SettingsError: if it cannot be read so.
+    """
+    # 16 MiB is what RabbitMQ 4 takes; before it was 128.
+    parameters = {"queue": queue, "dead": "", "most_bytes": str(16 << 20)}
+    port = TLS_PORT if url.startswith("amqps:") else PORT
+    address = parse_address(url, setting=setting, port=port, parameters=parameters)
+    if not address["most_bytes"].isdigit():
+        raise SettingsError([f"{setting}: parameter most_bytes must be a number of bytes"])
+    return address
+
+
+def dead_of(address: Address) -> str:
+    """Name the queue of the dead letters."""
+    return address["dead"] or f"{address['queue']}.dead"
+
+
+class Session:
+    """One connection with one channel, from `connect` to its loss. `number` tells sessions apart."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.number = 0
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+
+    @property
+    def channel(self) -> AbstractChannel:
+        """Give the channel.
+
+        :raises aio_pika.exceptions.ChannelInvalidStateError: if the session is lost.
+        """
+        channel, connection = self._channel, self._connection
+        if channel is None or connection is None or channel.is_closed or connection.is_closed:
+            raise ChannelInvalidStateError("lost")
+        return channel
+
+    async def connect(self) -> AbstractChannel:
+        """Connect anew. Told within `translated`."""
+        await self.close()
+        self.number += 1
+        address = self.address
+        tls = address.scheme == "amqps"
+        self._connection = await aio_pika.connect(
+            host=address.host,
+            port=address.port,
+            login=address.user or "guest",
+            password=str(address.password) or "guest",
+            virtualhost=address.path or "/",
+            ssl=tls,
+            ssl_context=ssl.create_default_context(cafile=address["ca_file"] or None) if tls else None,
+            timeout=CONNECT_TIMEOUT_S,
+            heartbeat=str(HEARTBEAT_S),
+        )
+        return await self.renew()
+
+    async def renew(self) -> AbstractChannel:
+        """Open another channel: an error closes the one that it happened on."""
+        if self._connection is None:
+            raise ChannelInvalidStateError("lost")
+        self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+        return self._channel
+
+    async def close(self) -> None:
+        """Disconnect; idempotent."""
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            try:
+                await connection.close()
+            except (AMQPError, ChannelInvalidStateError, OSError, RuntimeError):
+                return
+
+
+@contextmanager
+def translated(
+    address: Address, unavailable: type[WorkerError], *, missing: type[WorkerError] | None = None
+) -> Iterator[None]:
+    """Turn aio-pika's errors into ours, without their texts."""
+    where = address.shown
+    try:
+        yield
+    except (AuthenticationError, ProbableAuthenticationError):
+        raise SettingsError([f"rabbitmq: {where} refuses this user or its password"]) from None
+    except ProtocolSyntaxError:
+        raise SettingsError([f"rabbitmq: {where} refuses the virtual host, or is no AMQP 0-9-1 broker"]) from None
+    except ChannelNotFoundEntity:
+        queues = f"{address['queue']!r} or {dead_of(address)!r}"
+        text = f"rabbitmq: a queue is missing at {where} ({queues}); create it: precheck-worker run --create"
+        raise (missing(text) if missing else SettingsError([text])) from None
+    except DeliveryError:
+        raise unavailable(f"rabbitmq: {where} does not take the message now (queue full or missing)") from None
+    except (ChannelClosed, AMQPChannelError) as error:
+        if "ACCESS_REFUSED" in str(error):
+            raise SettingsError([f"rabbitmq: {where} refuses this user its rights on the queue"]) from None
+        raise unavailable(f"rabbitmq: {where} closed the channel ({type(error).__name__})") from None
+    except (TimeoutError, AMQPError, ChannelInvalidStateError, OSError, RuntimeError) as error:
+        raise unavailable(f"rabbitmq: {where} cannot be reached ({type(error).__name__})") from None
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # aiormq cancels what waits on a connection that is lost; nobody cancelled us.
+        raise unavailable(f"rabbitmq: the connection to {where} was lost") from None
+
+
+async def ready_queue(session: Session, name: str, *, create: bool, dead: str = "") -> tuple[int, int]:
+    """See that a durable queue is there, or make it as a quorum queue; returns its ready messages and its consumers.
+
+    `dead`: where the broker itself puts what exceeds a delivery limit that somebody set. Told within `translated`.
+    """
+    try:
+        queue = await session.channel.declare_queue(name, passive=True, timeout=ANSWER_TIMEOUT_S)
+    except ChannelNotFoundEntity:
+        await session.renew()
+        if not create:
+            raise
+        arguments: dict[str, FieldValue] = {"x-queue-type": "quorum"}
+        if dead:
+            arguments |= {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead}
+        queue = await session.channel.declare_queue(name, durable=True, arguments=arguments, timeout=ANSWER_TIMEOUT_S)
+    told = queue.declaration_result
+    return told.message_count or 0, told.consumer_count or 0
+
+
+async def publish(session: Session, queue: str, message: Message) -> None:
+    """Publish one message, confirmed on return. Told within `translated`."""
+    headers: dict[str, FieldValue] = dict(message.all_headers())
+    own = aio_pika.Message(
+        message.body,
+        headers=headers,
+        content_type=CONTENT_TYPE,
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        message_id=message.message_id or None,
+    )
+    await session.channel.default_exchange.publish(own, queue, mandatory=True, timeout=ANSWER_TIMEOUT_S)
+
+
+def message_of(received: AbstractIncomingMessage) -> Message:
+    """Read a message as it came; headers that are no texts are the broker's."""
+    headers: Mapping[str, object] = received.headers or {}
+    texts = {name: value for name, value in headers.items() if isinstance(value, str)}
+    return message_from(received.body, texts, message_id=received.message_id or "")
+
+
+class RabbitSender:
+    """Publishes to a queue (`worker.brokers.engine.Sender`)."""
+
+    def __init__(self, address: Address) -> None:
+        self._session = Session(address)
+        self._address = address
+        self.most_bytes = int(address["most_bytes"])
+        self.shown = f"{address.shown}?queue={address['queue']}"
+
+    async def open(self, *, create: bool) -> None:
+        """Connect and see that the queue is there; see `Sender.open`."""
+        with translated(self._address, SinkUnavailable):
+            await self._session.connect()
+            await ready_queue(self._session, self._address["queue"], create=create)
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Publish in order, many before the first is confirmed; see `Sender.send`."""
+        with translated(self._address, SinkUnavailable, missing=SinkUnavailable):
+            for start in range(0, len(messages), AT_ONCE):
+                outcomes = await asyncio.gather(
+                    *(publish(self._session, self._address["queue"], one) for one in messages[start : start + AT_ONCE]),
+                    return_exceptions=True,
+                )
+                for outcome in outcomes:
+                    if isinstance(outcome, BaseException):
+                        raise outcome
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._session.close()
