@@ -116,6 +116,7 @@ class Session:
         if client is not None and not client.is_closed:
             try:
                 await client.close()
+                await asyncio.sleep(0)  # the library does not wait for its transport to close
             except (nats.errors.Error, OSError):
                 return
 

@@ -1,7 +1,7 @@
 """A JetStream stream as an inlet: a durable pull consumer that all workers share.
 
-The lease is the consumer's ``ack_wait``; a sign of life is an "in progress". Every pull is answered, be it with "no
-messages": one that is not tells that nobody is there any more, although the connection stands.
+The lease is the consumer's ``ack_wait``; a sign of life is an "in progress". A pull is answered, be it with "no
+messages"; after one that is not, the watchdog asks whether the consumer is there at all: a connection proves nothing.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from worker.errors import SettingsError, SourceUnavailable
 log = structlog.get_logger()
 
 ACK, NAK, IN_PROGRESS = b"+ACK", b"-NAK", b"+WPI"
+PULL_WITHIN_S = 5.0
 NO_MESSAGES, TIMED_OUT = "404", "408"
 _ADVISORY = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
 
@@ -70,10 +71,10 @@ class NatsInlet:
         """Pull what is there; if nothing is, wait for one; see `Inlet.fetch`."""
         try:
             with translated(self._address, SourceUnavailable, missing=SourceUnavailable):
-                found = await self._pull({"batch": limit, "no_wait": True}, limit, ANSWER_TIMEOUT_S)
+                found = await self._pull({"batch": limit, "no_wait": True}, limit, PULL_WITHIN_S)
                 if not found and wait_s:
                     expires = {"batch": 1, "expires": int(wait_s * 1e9)}
-                    found = await self._pull(expires, 1, wait_s + ANSWER_TIMEOUT_S)
+                    found = await self._pull(expires, 1, wait_s + PULL_WITHIN_S)
         except SettingsError as refused:
             raise SourceUnavailable(str(refused)) from None
         return [_arrived(one) for one in found]
@@ -137,9 +138,9 @@ class NatsInlet:
             try:
                 message = await pulled.next_msg(timeout=within_s)
             except (TimeoutError, nats.errors.TimeoutError):
-                if found:
-                    return found  # a status was lost; the next pull tells more
-                raise SourceUnavailable(f"nats: {self._address.shown} does not answer for this consumer") from None
+                if not found:
+                    await self._session.jetstream.consumer_info(self._stream, self._consumer)
+                return found
             status = (message.headers or {}).get("Status")
             if status is None:
                 found.append(message)
