@@ -147,6 +147,8 @@ class NatsPlace(Place):
         try:
             jetstream = client.jetstream()
             state = (await jetstream.stream_info(stream)).state
+            if not state.messages:
+                return []
             raw = [await self._get(jetstream, stream, seq) for seq in range(state.first_seq, state.last_seq + 1)]
             return [one for one in raw if one is not None]
         finally:
@@ -206,10 +208,16 @@ class RabbitPlace(Place):
                 await channel.queue_delete(queue)
 
 
-PLACES: dict[str, Callable[[Path], Place]] = {"rabbitmq": RabbitPlace, "nats": NatsPlace, "redis": RedisPlace}
+PLACES: dict[str, Callable[..., Place]] = {"rabbitmq": RabbitPlace, "nats": NatsPlace, "redis": RedisPlace}
 
 
 def finish(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end beside the running loop; blocks."""
+
+    async def finished() -> T:
+        result = await work
+        await asyncio.sleep(0.01)  # nats-py closes its transports a moment after it says so
+        return result
+
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
+        return thread.submit(asyncio.run, finished()).result()

@@ -1,0 +1,145 @@
+"""A fleet of three on one broker, one of them killed every few seconds, the broker too: one result per claim.
+
+CI runs a short form, the long one is ``PRECHECK_BROKER_CLAIMS=20000 pytest tests/faults/test_broker_campaign.py -s``.
+"""
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+
+from tests.brokers import PLACES, Place, finish
+from tests.e2e.harness import Run, Simulator, Site, wait_until
+from tests.oracle import read_results
+from tests.servers import Server, running
+from worker.simulator.folder import write_folder
+from worker.simulator.generator import GeneratorSpec
+
+CLAIMS = int(os.environ.get("PRECHECK_BROKER_CLAIMS", "400"))
+CLAIMS_A_MESSAGE = 10
+WORKERS = 3
+LONG = CLAIMS > 2000
+RATE_PER_S = 200 if LONG else 25
+KILL_EVERY_S = 4.0 if LONG else 2.0
+BROKER_RESTARTS = 2 if LONG else 1
+WITHIN_S = 1800.0 if LONG else 300.0
+
+
+class Fleet:
+    """Workers with ledgers and result files of their own, on one broker."""
+
+    def __init__(self, root: Path, simulator: Simulator, claims: Place, results: Place) -> None:
+        self.sites = [Site(root / f"worker{number}", simulator.origin) for number in range(WORKERS)]
+        for site in self.sites:
+            site.environ |= {
+                "PRECHECK_INPUT__URL": claims.url,
+                "PRECHECK_INPUT__PREFETCH": "12",
+                "PRECHECK_INPUT__LEASE_S": "3",
+                "PRECHECK_OUTPUT__URLS": msgspec.json.encode([f"jsonl:{site.results}", results.url]).decode(),
+                "PRECHECK_FLOW__RATE_PER_S": str(RATE_PER_S),
+                "PYTHONPYCACHEPREFIX": str(root / "bytecode"),
+            }
+            site.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        self.runs = [self.start(number) for number in range(WORKERS)]
+        self.kills = 0
+
+    def start(self, number: int) -> Run:
+        return self.sites[number].start("run", "--create")
+
+    def kill(self, number: int) -> None:
+        """Kill one with SIGKILL and start it again; it must not have ended by itself."""
+        killed = self.runs[number].stop(signal.SIGKILL)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+        self.kills += 1
+        self.runs[number] = self.start(number)
+
+    def told(self) -> Counter[str]:
+        """Count in how many result files each result stands; a line that a kill tore is passed over."""
+        told: Counter[str] = Counter()
+        for site in self.sites:
+            lines = site.results.read_bytes().split(b"\n")[:-1] if site.results.exists() else []
+            told.update({msgspec.json.decode(line)["result_id"] for line in lines})
+        return told
+
+    def finished(self) -> bool:
+        """Let one of them look once whether anything is left."""
+        return self.sites[0].run_once().returncode == 0
+
+    def drain(self) -> None:
+        for run in self.runs:
+            wait_until(lambda run=run: run.has_logged("worker.started"))  # type: ignore[misc]  # before, nobody listens
+            run.process.send_signal(signal.SIGTERM)
+        for run in self.runs:
+            run.wait(within_s=120)
+            assert run.returncode == 0, run.stderr.decode()
+
+
+def harass(fleet: Fleet, server: Server, claims: int) -> None:
+    """Kill workers in turn, and the broker as the work goes on, until every claim has its result."""
+    dice = Random(1)
+    deadline = time.monotonic() + WITHIN_S
+    broker_at = [claims * (number + 1) // (BROKER_RESTARTS + 2) for number in range(BROKER_RESTARTS)]
+    next_kill = time.monotonic() + KILL_EVERY_S
+    victim = 0
+    while len(told := fleet.told()) < claims:
+        assert time.monotonic() < deadline, f"{len(told)} of {claims} claims have their result"
+        if broker_at and len(told) >= broker_at[0]:
+            broker_at.pop(0)
+            server.restart()
+        if time.monotonic() >= next_kill and fleet.runs[victim].has_logged("worker.started"):
+            fleet.kill(victim)
+            victim = (victim + 1) % WORKERS
+            next_kill = time.monotonic() + dice.uniform(0.5, 1.5) * KILL_EVERY_S
+        time.sleep(0.1)
+    assert not broker_at
+
+
+@pytest.mark.slow
+@pytest.mark.fault(107)
+@pytest.mark.fault(108)
+@pytest.mark.parametrize("engine", ["rabbitmq", "nats", "redis"])
+def test_a_fleet_that_is_killed_with_its_broker_leaves_one_result_per_claim(
+    engine: str, tmp_path: Path, simulator: Simulator
+) -> None:
+    messages = CLAIMS // CLAIMS_A_MESSAGE
+    given = write_folder(
+        tmp_path / "given", files=messages, claims_per_file=CLAIMS_A_MESSAGE, spec=GeneratorSpec(claims=1)
+    )
+    with running(engine, tmp_path / "broker") as server:
+        kind = PLACES[engine]
+        claims, results = kind(tmp_path, server.url), kind(tmp_path, server.url)
+        site = Site(tmp_path / "producer", simulator.origin)
+        enqueued = site.run("enqueue", str(given[0].parent), "--create", "--to", claims.url)
+        assert enqueued.returncode == 0, enqueued.stderr.decode()
+        fleet = Fleet(tmp_path, simulator, claims, results)
+        began = time.monotonic()
+        try:
+            harass(fleet, server, CLAIMS)
+            took_s = time.monotonic() - began
+        finally:
+            fleet.drain()
+        # What a worker held when it was killed comes again once its lease is over, and is recognised or done again.
+        wait_until(lambda: fleet.finished() and finish(claims.published()) == [], within_s=120)
+        assert finish(claims.letters()) == []
+        published = Counter(msgspec.json.decode(one.body)["result_id"] for one in finish(results.published()))
+
+    told = fleet.told()
+    by_claim: dict[str, set[str]] = {}
+    for each in fleet.sites:
+        lines = read_results(each.results)
+        assert Counter(line["result_id"] for line in lines).most_common(1)[0][1] == 1
+        for line in lines:
+            by_claim.setdefault(line["patient_control_number"], set()).add(line["result_id"])
+    assert len(by_claim) == CLAIMS
+    assert {len(ids) for ids in by_claim.values()} == {1}
+    assert published.keys() == told.keys()
+    print(  # noqa: T201 - the long form's figures
+        f"\n{engine}: {CLAIMS} claims, {fleet.kills} workers and {BROKER_RESTARTS} brokers killed in {took_s:.0f} s;"
+        f" told by several workers: {sum(count > 1 for count in told.values())},"
+        f" published twice: {sum(count > 1 for count in published.values())}"
+    )
