@@ -90,7 +90,7 @@ def read_usual_277ca(text: str) -> UsualAcknowledgement | None:
                 payer_claim_number = elements[2].strip()
         elif tag == "TRN":
             elements = piece.split(element, 3)
-            if level == "" and elements[1].strip() == "2":
+            if level == "" and len(elements) > 1 and elements[1].strip() == "2":
                 if claim_number or len(elements) < 3:
                     return None
                 claim_number = elements[2].strip()
