@@ -63,6 +63,14 @@ class Server:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
             process.wait(timeout=60)
+            self._gone()
+
+    def _gone(self) -> None:
+        """Wait until nobody listens: a child may hold the socket a moment longer."""
+        deadline = time.monotonic() + 60
+        while self.listens():
+            assert time.monotonic() < deadline, "the server still listens"
+            time.sleep(0.05)
 
     def restart(self) -> None:
         """Kill it and start it again."""
