@@ -1,7 +1,8 @@
 """A fleet of three on one broker, one of them killed every few seconds, the broker too: one result per claim.
 
-By hand only, for it wants a machine of its own: ``PRECHECK_BROKER_CLAIMS=400 pytest tests/faults/test_broker_campaign.py
--s`` for a first impression, 20000 for the whole.
+By hand only, for it wants a machine of its own: 400 claims for a first impression, 20000 for the whole.
+
+    PRECHECK_BROKER_CLAIMS=400 pytest tests/faults/test_broker_campaign.py -s
 """
 
 import os
