@@ -332,14 +332,15 @@ class TestNobodyKnows:
         assert server.connections == 2
 
 
-async def test_a_thousand_attempts_at_once_need_no_more_than_their_time() -> None:
+async def test_a_thousand_attempts_at_once_wait_for_no_connection() -> None:
     async def answer(talk: Conversation, request: Received) -> None:
         await asyncio.sleep(0.3)
         await talk.answer(200, REJECTED)
 
     async with (
         FaultServer(answering(answer)) as server,
-        client_of(server.origin) as client,
+        # Long ones: how fast a thousand connections are made is the machine's affair, that all are is the test's.
+        client_of(server.origin, attempt_timeout_s=120.0, connect_timeout_s=60.0) as client,
         anyio.create_task_group() as calls,
     ):
         for ordinal in range(1000):
