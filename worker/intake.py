@@ -83,7 +83,7 @@ class Intake:
     async def run(self, *, once: bool = False) -> None:
         """Take and open batches until cancelled; with `once`, until the source has nothing ready any more."""
         taken, to_open = anyio.create_memory_object_stream[Sequence[Delivery]](0)
-        async with anyio.create_task_group() as feeders, taken:
+        async with to_open, anyio.create_task_group() as feeders, taken:
             feeders.start_soon(self._open_all, to_open, feeders)
             while True:
                 await self._room()
@@ -115,12 +115,11 @@ class Intake:
             await self._board.changed()
 
     async def _open_all(self, to_open: ObjectReceiveStream[Sequence[Delivery]], feeders: TaskGroup) -> None:
-        async with to_open:
-            async for deliveries in to_open:
-                await self._gate.wait_not_shut()
-                await self._open(deliveries, feeders)
-                for delivery in deliveries:
-                    self._unopened.pop(delivery.ref, None)
+        async for deliveries in to_open:
+            await self._gate.wait_not_shut()
+            await self._open(deliveries, feeders)
+            for delivery in deliveries:
+                self._unopened.pop(delivery.ref, None)
 
     async def _take(self, *, wait: bool) -> Sequence[Delivery]:
         limit = min(TAKE_AT_ONCE, self._most_open - self._working_on)
