@@ -1,5 +1,6 @@
 """The short cut for plain acceptances never says anything but what the steps would have said."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.segments import changed, changed_once
 from tests.unit.spoken_answers import ACCEPTED_277, ACCEPTED_999, FACTS, RULES, ack_277, ack_999, envelope, members
 from worker.precheck.answer import read_answer
 from worker.precheck.plainly import accepted_plainly
@@ -86,28 +88,32 @@ def test_errors_beside_an_acceptance_go_step_by_step() -> None:
     assert long.disposition is not Disposition.ACCEPTED
 
 
-@given(st.data())
-@settings(max_examples=600)
-def test_both_ways_agree_on_answers_with_changed_segments(data: st.DataObject) -> None:
-    def changed(document: str) -> str:
-        segments = document.split("~")
-        for _ in range(data.draw(st.integers(0, 3))):
-            place = data.draw(st.integers(0, len(segments) - 1))
-            match data.draw(st.sampled_from("idrc")):
-                case "i":
-                    segments.insert(place, data.draw(st.sampled_from(_PIECES)))
-                case "d" if len(segments) > 1:
-                    del segments[place]
-                case "r":
-                    segments[place] = data.draw(st.sampled_from(_PIECES))
-                case _:
-                    segments.insert(place, segments[data.draw(st.integers(0, len(segments) - 1))])
-        return "~".join(segments)
+@pytest.mark.parametrize("document", _GOOD)
+def test_both_ways_agree_on_every_change_of_one_segment_of_a_277ca(document: str) -> None:
+    taken = sum(agree(x12Response277CA="~".join(segments)) is not None for segments in _once(document))
 
-    agree(
-        x12Response277CA=changed(data.draw(st.sampled_from(_GOOD))),
-        x12ResponseData=changed(data.draw(st.sampled_from([ACCEPTED_999, ack_999("E"), ""]))),
-    )
+    assert taken
+
+
+def test_both_ways_agree_on_every_change_of_one_segment_of_a_999() -> None:
+    taken = sum(agree(x12ResponseData="~".join(segments)) is not None for segments in _once(ACCEPTED_999))
+
+    assert taken
+
+
+def _once(document: str) -> Iterator[list[str]]:
+    return changed_once(document.split("~"), _PIECES)
+
+
+def _changed(documents: list[str]) -> st.SearchStrategy[str]:
+    changes = st.sampled_from(documents).flatmap(lambda document: changed(document.split("~"), _PIECES))
+    return changes.map("~".join)
+
+
+@given(_changed(_GOOD), _changed([ACCEPTED_999, ack_999("E"), ""]))
+@settings(max_examples=600)
+def test_both_ways_agree_on_answers_with_changed_segments(x12_277ca: str, x12_999: str) -> None:
+    agree(x12Response277CA=x12_277ca, x12ResponseData=x12_999)
 
 
 @given(st.sampled_from(_GOOD), st.integers(0, 900), st.sampled_from("~*: \n0AUX|>\x00\ufeff"), st.booleans())

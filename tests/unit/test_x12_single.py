@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.segments import changed, changed_once
 from worker.simulator.generator import GeneratorSpec, generate
 from worker.x12 import Single, read_single, split, survey
 
@@ -80,22 +81,16 @@ _PIECES = [
 ]
 
 
-@given(st.data())
-@settings(max_examples=800)
-def test_changed_segments_are_read_alike_or_not_at_all(data: st.DataObject) -> None:
-    segments = _TERMINATED.split(data.draw(st.sampled_from(USUAL)))
-    for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.integers(0, len(segments) - 1))
-        match data.draw(st.sampled_from("idrc")):
-            case "i":
-                segments.insert(place, data.draw(st.sampled_from(_PIECES)))
-            case "d" if len(segments) > 1:
-                del segments[place]
-            case "r":
-                segments[place] = data.draw(st.sampled_from(_PIECES))
-            case _:
-                segments.insert(place, segments[data.draw(st.integers(0, len(segments) - 1))])
+@pytest.mark.parametrize("data", [USUAL[0], USUAL[-1]], ids=["professional", "institutional"])
+def test_every_change_of_one_segment_is_read_alike_or_not_at_all(data: bytes) -> None:
+    taken = sum(agree(b"".join(segments)) is not None for segments in changed_once(_TERMINATED.split(data), _PIECES))
 
+    assert taken
+
+
+@given(st.sampled_from(USUAL).flatmap(lambda data: changed(_TERMINATED.split(data), _PIECES)))
+@settings(max_examples=800)
+def test_changed_segments_are_read_alike_or_not_at_all(segments: list[bytes]) -> None:
     agree(b"".join(segments))
 
 

@@ -13,7 +13,7 @@ price. Tests hold both readings against each other.
 
 import msgspec
 
-from worker.x12.acknowledgements import has_break, read_marks
+from worker.x12.acknowledgements import at, has_break, read_marks
 from worker.x12.claim_acknowledgement import DEPTHS, REJECTED_QUANTITIES, Composite, read_code
 
 _LONGEST_ISA = 212
@@ -65,7 +65,8 @@ def read_usual_277ca(text: str) -> UsualAcknowledgement | None:
     """Read a usual 277CA; None for any other."""
     pieces, element, component = _pieces(text, "277")
     statuses: list[UsualStatus] = []
-    claim_number = payer_claim_number = ""
+    claim_number = ""
+    payer_claim_number: str | None = None
     level: str | None = None  # "" once the patient's HL has come
     depth = -1
     for piece in pieces[3:-_TRAILER]:
@@ -86,11 +87,11 @@ def read_usual_277ca(text: str) -> UsualAcknowledgement | None:
                 return None
         elif tag == "REF":
             elements = piece.split(element, 3)
-            if not payer_claim_number and claim_number and len(elements) > 2 and elements[1].strip() == "1K":
-                payer_claim_number = elements[2].strip()
+            if payer_claim_number is None and claim_number and at(elements, 1) == "1K":
+                payer_claim_number = at(elements, 2)  # the first one counts, be it empty
         elif tag == "TRN":
             elements = piece.split(element, 3)
-            if level == "" and len(elements) > 1 and elements[1].strip() == "2":
+            if level == "" and at(elements, 1) == "2":
                 if claim_number or len(elements) < 3:
                     return None
                 claim_number = elements[2].strip()
@@ -103,7 +104,7 @@ def read_usual_277ca(text: str) -> UsualAcknowledgement | None:
             level, depth = (kind, below) if below is not None else ("", depth)
         elif tag in _UNUSUAL or (tag[:2] in _CONTROLS and tag[2:] == element):
             return None
-    return UsualAcknowledgement(claim_number, statuses, payer_claim_number) if claim_number else None
+    return UsualAcknowledgement(claim_number, statuses, payer_claim_number or "") if claim_number else None
 
 
 _UNUSUAL = frozenset({"SVC", "ISA", "IEA", "TA1"})
