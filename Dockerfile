@@ -1,9 +1,11 @@
 # Two stages: the first installs into a virtual environment by hash, the second holds only what runs.
 FROM python:3.11-slim AS build
+# constraints-all.txt for an image with the brokers' libraries
+ARG CONSTRAINTS=constraints.txt
 WORKDIR /src
-COPY config/constraints.txt config/constraints.txt
+COPY config/${CONSTRAINTS} config/${CONSTRAINTS}
 RUN python -m venv /opt/precheck \
- && /opt/precheck/bin/pip install --no-cache-dir --require-hashes -r config/constraints.txt
+ && /opt/precheck/bin/pip install --no-cache-dir --require-hashes -r "config/${CONSTRAINTS}"
 COPY pyproject.toml README.md LICENSE ./
 COPY worker worker
 RUN /opt/precheck/bin/pip install --no-cache-dir --no-deps --no-build-isolation . \
@@ -11,18 +13,16 @@ RUN /opt/precheck/bin/pip install --no-cache-dir --no-deps --no-build-isolation 
 
 FROM python:3.11-slim
 COPY --from=build /opt/precheck /opt/precheck
-# Everything the worker writes lies under /var/spool/precheck: mount it, and the root may be read-only.
+# The default paths start at the working folder, so all that is written lies in /srv/precheck/spool: mount that, and the
+# root may be read-only. No variable names a path here, for variables win over a settings file.
 RUN groupadd --gid 10001 precheck \
  && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin precheck \
- && install -d -m 0700 -o precheck -g precheck /var/spool/precheck /var/spool/precheck/in
+ && install -d -m 0700 -o precheck -g precheck /srv/precheck/spool /srv/precheck/spool/in
 ENV PATH=/opt/precheck/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    PRECHECK_INPUT__URL=dir:/var/spool/precheck/in \
-    PRECHECK_OUTPUT__URLS='["jsonl:/var/spool/precheck/out/results.jsonl"]' \
-    PRECHECK_STATE__URL=sqlite:/var/spool/precheck/state/ledger.db \
     PRECHECK_TELEMETRY__HTTP=0.0.0.0:9837
-WORKDIR /var/spool/precheck
-VOLUME ["/var/spool/precheck"]
+WORKDIR /srv/precheck
+VOLUME ["/srv/precheck/spool"]
 USER 10001:10001
 EXPOSE 9837
 STOPSIGNAL SIGTERM
