@@ -1,4 +1,4 @@
-"""Makes results: from a verdict, a refusal or an earlier result to one durable record and one log line.
+"""Stores results: of a verdict, a refusal or an earlier result one durable record and one log line.
 
 ::
 
@@ -12,15 +12,14 @@ tried again until there is room. Whoever brings results does not wait for the di
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
 import structlog
 
 from worker.batches import Board, OpenBatch
-from worker.claim import Batch, Claim
+from worker.claim import Claim
+from worker.drafting import draft, draft_again
 from worker.effort import Effort
 from worker.flow.bell import Bell
 from worker.flow.gate import Gate
@@ -34,10 +33,6 @@ REMEMBERED_TRANSACTIONS = 65_536
 
 # What a replay could change: no usable answer, or one that said nothing final.
 REPLAYABLE = frozenset({Disposition.UNDELIVERED, Disposition.UNDETERMINED, Disposition.REVIEW})
-# What is certain enough to be told again for an equal batch, instead of asking again.
-REUSABLE = frozenset(
-    {Disposition.ACCEPTED, Disposition.ACCEPTED_WITH_ERRORS, Disposition.REJECTED, Disposition.INVALID}
-)
 
 # For a claim that was in flight when its process died, where a repeat would submit it twice.
 OUTCOME_UNKNOWN = Verdict(
@@ -123,11 +118,13 @@ class Recorder:
         """Bring the result of a claim whose verdict has a disposition."""
         claim = effort.claim
         verdict = self._held_against_others(claim, verdict)
-        result = self._result(
+        result = draft(
             claim.batch,
             claim.ordinal,
             claim.facts,
             verdict,
+            now=self._clock(),
+            environment=self._environment,
             generation=claim.generation,
             attempts=effort.attempts,
             ambiguous_attempts=effort.ambiguous_attempts,
@@ -141,97 +138,37 @@ class Recorder:
     def refused(self, batch: OpenBatch, ordinal: int, facts: ClaimFacts, reason: Reason, generation: int = 1) -> None:
         """Bring an `invalid` result: the claim was refused here and never sent."""
         verdict = Verdict(disposition=Disposition.INVALID, reason=reason)
-        self._bring(Draft(batch, self._result(batch.batch, ordinal, facts, verdict, generation=generation), None))
+        result = draft(
+            batch.batch,
+            ordinal,
+            facts,
+            verdict,
+            now=self._clock(),
+            environment=self._environment,
+            generation=generation,
+        )
+        self._bring(Draft(batch, result, None))
 
     def reused(self, batch: OpenBatch, known: Result) -> bool:
         """Tell an earlier result again for the equal claim of an equal batch; False if it is not certain enough."""
-        refused_as_request = known.reason is not None and known.reason.source == "http"
-        if known.disposition not in REUSABLE or refused_as_request:
+        result = draft_again(batch.batch, known, now=self._clock())
+        if result is None:
             return False
-        result = msgspec.structs.replace(
-            known,
-            result_id=f"{batch.batch.batch_id}:{known.ordinal}:1",
-            claim_id=f"{batch.batch.batch_id}:{known.ordinal}",
-            generation=1,
-            supersedes=None,
-            batch_id=batch.batch.batch_id,
-            batch_name=batch.batch.name,
-            duplicate_of=known.result_id,
-            attempts=0,
-            ambiguous_attempts=0,
-            received_at=_iso(batch.batch.received_at),
-            first_sent_at=None,
-            completed_at=_iso(self._clock()),
-            latency_ms=None,
-        )
         self._bring(Draft(batch, result, None))
         return True
 
-    def _bring(self, draft: Draft) -> None:
-        self._drafts.append(draft)
+    def _bring(self, one: Draft) -> None:
+        self._drafts.append(one)
         self._more.ring()
 
-    def _result(
-        self,
-        batch: Batch,
-        ordinal: int,
-        facts: ClaimFacts,
-        verdict: Verdict,
-        *,
-        generation: int = 1,
-        attempts: int = 0,
-        ambiguous_attempts: int = 0,
-        first_sent_at: float | None = None,
-        latency_s: float | None = None,
-    ) -> Result:
-        if verdict.disposition is None:
-            raise ValueError("recorder: a verdict without a disposition is no result")
-        claim_id = f"{batch.batch_id}:{ordinal}"
-        return Result(
-            result_id=f"{claim_id}:{generation}",
-            claim_id=claim_id,
-            generation=generation,
-            supersedes=f"{claim_id}:{generation - 1}" if generation > 1 else None,
-            batch_id=batch.batch_id,
-            batch_name=batch.name,
-            ordinal=ordinal,
-            disposition=verdict.disposition,
-            reason=verdict.reason,
-            transaction_id=verdict.transaction_id,
-            status_code=verdict.status_code,
-            response_type=verdict.response_type,
-            message=verdict.message,
-            http_status=verdict.http_status,
-            attempts=attempts,
-            ambiguous_attempts=ambiguous_attempts,
-            correlation_id=verdict.correlation_id,
-            trace_id=verdict.trace_id,
-            patient_control_number=facts.patient_control_number or None,
-            claim_type=facts.claim_type or None,
-            payer_id=facts.payer_id or None,
-            provider_tax_id=facts.provider_tax_id or None,
-            provider_npi=facts.provider_npi or None,
-            total_charge=facts.total_charge or None,
-            edits=verdict.edits,
-            syntax_errors=verdict.syntax_errors,
-            payer_claim_number=verdict.payer_claim_number,
-            x12_999=verdict.x12_999,
-            x12_277ca=verdict.x12_277ca,
-            received_at=_iso_again(batch.received_at),
-            first_sent_at=None if first_sent_at is None else _iso(first_sent_at),
-            completed_at=_iso(self._clock()),
-            latency_ms=None if latency_s is None else round(latency_s * 1000),
-            environment=self._environment,
-        )
-
     async def _store(self, drafts: Sequence[Draft]) -> None:
-        records = [_record(draft) for draft in drafts]
+        records = [_record(one) for one in drafts]
         seqs = await once_there_is_room(self._gate, lambda: self._ledger.record(records), what="ledger")
-        for draft, record, seq in zip(drafts, records, seqs, strict=True):
-            self._board.answered(draft.batch, seq, record.disposition)
+        for one, record, seq in zip(drafts, records, seqs, strict=True):
+            self._board.answered(one.batch, seq, record.disposition)
             self._announce(Emission(seq, record.batch_number, record.result_id, record.body))
-            self._tally.claim_completed(record.disposition, draft.result.latency_ms)
-            self._tell(draft.result, record)
+            self._tally.claim_completed(record.disposition, one.result.latency_ms)
+            self._tell(one.result, record)
 
     def _tell(self, result: Result, record: Record) -> None:
         self._log.info(
@@ -276,10 +213,10 @@ class Recorder:
         return msgspec.structs.replace(verdict, disposition=Disposition.REVIEW, reason=reason)
 
 
-def _record(draft: Draft) -> Record:
-    result = draft.result
+def _record(one: Draft) -> Record:
+    result = one.result
     return Record(
-        batch_number=draft.batch.batch.number,
+        batch_number=one.batch.batch.number,
         ordinal=result.ordinal,
         generation=result.generation,
         result_id=result.result_id,
@@ -287,18 +224,5 @@ def _record(draft: Draft) -> Record:
         reason_code=result.reason.code if result.reason else None,
         transaction_id=result.transaction_id,
         body=encode_result(result),
-        parked=draft.parked,
+        parked=one.parked,
     )
-
-
-def _iso(seconds: float) -> str:
-    milliseconds = round(seconds * 1000)
-    return f"{_iso_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
-
-
-_iso_again = lru_cache(maxsize=64)(_iso)  # for what is the same for all claims of a batch
-
-
-@lru_cache(maxsize=64)
-def _iso_second(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
