@@ -16,13 +16,13 @@ from worker.claim import Claim
 from worker.effort import Effort
 from worker.flow.retry import RetryPolicy
 from worker.ports import Ledger, Spent
-from worker.preparing import Prepared, cut, lost_claims, next_piece
+from worker.preparing import BROKEN, LOST, Prepared, cut, lost_claims, next_piece
 from worker.recorder import OUTCOME_UNKNOWN, Recorder
 from worker.result import Reason, decode_result
 from worker.screening import Screen
 from worker.settings import InputSettings
 from worker.turns import LOW_WATER, Turns
-from worker.x12 import SplitClaim
+from worker.x12 import Finding, SplitClaim
 
 log = structlog.get_logger()
 
@@ -57,25 +57,31 @@ class Feeder:
     async def feed(self, batch: OpenBatch, one: Prepared) -> None:
         """Split a large batch piece by piece, as fast as its claims get their turn."""
         claims = cut(one, self._settings)
-        handed_on, lost = 0, False
+        handed_on = 0
+        lost: Finding | None = None
         while handed_on < one.units:
-            piece = [] if lost else await self._next_piece(claims, one, batch)
-            lost = not piece
-            if lost:
-                piece = lost_claims(handed_on, one)
+            piece = lost_claims(handed_on, one, lost) if lost else await self._next_piece(claims, one, batch)
+            if isinstance(piece, Finding):
+                lost = piece
+                continue
             handed_on += len(piece)
             await self.hand_on(batch, piece)
             while len(batch.fresh) >= LOW_WATER:
                 await batch.wants_more.wait()
 
-    async def _next_piece(self, claims: Iterator[SplitClaim], one: Prepared, batch: OpenBatch) -> list[SplitClaim]:
-        """Cut the next claims off; nothing if the batch was lost."""
+    async def _next_piece(
+        self, claims: Iterator[SplitClaim], one: Prepared, batch: OpenBatch
+    ) -> list[SplitClaim] | Finding:
+        """Cut the next claims off; or say why no more can be."""
         try:
             return await anyio.to_thread.run_sync(next_piece, claims, one, limiter=self._threads)
         except OSError as error:
             # No traceback: the batch is named, and nothing of ours is broken.
             log.error("batch.lost", batch=batch.batch.name, batch_id=batch.batch.batch_id, errno=error.errno)  # noqa: TRY400
-            return []
+            return LOST
+        except Exception:  # the outermost frame of cutting a batch: one is lost, the worker does not end
+            log.exception("task.failed", task="batch", batch=batch.batch.name, batch_id=batch.batch.batch_id)
+            return BROKEN
 
     async def hand_on(self, batch: OpenBatch, splits: Sequence[SplitClaim]) -> None:
         """Send what can be sent, give a result to the rest."""

@@ -9,16 +9,20 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import msgspec
+import structlog
 
 from worker.claim import Delivery
 from worker.ports import Arrival
 from worker.settings import InputSettings
 from worker.x12 import ClaimFacts, Finding, SplitClaim, Survey, split, survey
 
+log = structlog.get_logger()
+
 SMALL_CLAIMS = 256
 SMALL_BYTES = 1 << 20
 PIECE_CLAIMS = 128
 
+BROKEN = Finding("internal_error", "the worker failed on this batch; please report it and keep the file", "error")
 LOST = Finding("batch_lost", "the file changed or disappeared while it was being read; deliver it again", "error")
 
 Sight = tuple[int, int, int]
@@ -47,7 +51,7 @@ class Prepared(msgspec.Struct, frozen=True):
 
 def prepare_all(deliveries: Sequence[Delivery], settings: InputSettings) -> list[Prepared]:
     """Survey, hash and, where they are small, split these deliveries."""
-    return [_prepare(delivery, settings) for delivery in deliveries]
+    return [_prepare_alone(delivery, settings) for delivery in deliveries]
 
 
 def cut(one: Prepared, settings: InputSettings) -> Iterator[SplitClaim]:
@@ -66,10 +70,21 @@ def next_piece(claims: Iterator[SplitClaim], one: Prepared) -> list[SplitClaim]:
     return piece
 
 
-def lost_claims(after: int, one: Prepared) -> list[SplitClaim]:
+def lost_claims(after: int, one: Prepared, why: Finding) -> list[SplitClaim]:
     """Stand in for the next claims of a batch that was lost: they cannot be sent, and each must be told."""
     upto = min(after + PIECE_CLAIMS, one.units)
-    return [SplitClaim(ordinal, b"", ClaimFacts(), LOST) for ordinal in range(after + 1, upto + 1)]
+    return [SplitClaim(ordinal, b"", ClaimFacts(), why) for ordinal in range(after + 1, upto + 1)]
+
+
+def _prepare_alone(delivery: Delivery, settings: InputSettings) -> Prepared:
+    """Prepare one delivery; whatever goes wrong here harms it only."""
+    try:
+        return _prepare(delivery, settings)
+    except OSError:
+        raise
+    except Exception:  # the outermost frame of reading a batch: one is put aside, the worker does not end
+        log.exception("task.failed", task="batch", batch=delivery.name)
+        return Prepared(delivery, Survey(complete=True, refusal=BROKEN), delivery.sha256 or "", 0, None)
 
 
 def _prepare(delivery: Delivery, settings: InputSettings) -> Prepared:
