@@ -32,6 +32,7 @@ from worker.settings import Settings, guarded, warnings_of
 from worker.settling import OnSettled
 from worker.tally import Tally
 from worker.telemetry.http import serve_probes
+from worker.telemetry.watchdog import watch_loop
 from worker.upkeep import (
     end_in_time,
     end_on_refusal,
@@ -211,6 +212,7 @@ async def _supervise(
         beside.start_soon(obey_signals, pipeline, tally)
         beside.start_soon(gauge, pipeline, tokens_had, tally)
         beside.start_soon(obey_pause, pipeline.gate, pause)
+        beside.start_soon(watch_loop)
         if observer is not None:
             beside.start_soon(observer, pipeline, tally)
         if once:

@@ -131,9 +131,17 @@ EVENTS: tuple[Event, ...] = (
         "task.failed",
         "error",
         "a part of the worker, or its work on one claim, ended in an error of its own",
-        "task claim_id error error_code causes frames",
+        "task claim_id batch batch_id error error_code causes frames",
         "report it with this line; it holds no claim content",
     ),
+    Event(
+        "loop.blocked",
+        "error",
+        "the worker stands still: one step of its work takes too long, or the process or its machine was stopped",
+        "frames",
+        "if the machine was not stopped: report it with this line, which says where it stands",
+    ),
+    Event("loop.freed", "warning", "the worker goes on after it stood still", "elapsed_s", "see `loop.blocked`"),
     Event(
         "library.logged",
         "warning",

@@ -5,10 +5,10 @@ Pure functions, total by intent: whatever somebody logs, something harmless come
 
 import errno
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from traceback import walk_tb
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from worker.errors import WorkerError
@@ -62,6 +62,12 @@ def exception_fields(error: BaseException) -> dict[str, Any]:
     if causes := [_named(cause) for cause in _causes(error)]:
         fields["causes"] = causes[:_MOST_ITEMS]
     return fields
+
+
+def frame_names(frames: Iterable[tuple[FrameType, int]]) -> list[str]:
+    """Name the last frames as ``file:line``, the innermost at the end, without anything that is in them."""
+    names = [f"{_short(frame.f_code.co_filename)}:{line}" for frame, line in frames]
+    return names[-_MOST_FRAMES:]
 
 
 def _shaped(shape: Shape, value: Any) -> Any:
@@ -119,8 +125,7 @@ def _code_of(error: BaseException) -> str | None:
 
 
 def _frames(trace: TracebackType | None) -> list[str]:
-    frames = [f"{_short(frame.f_code.co_filename)}:{line}" for frame, line in walk_tb(trace)]
-    return frames[-_MOST_FRAMES:]
+    return frame_names(walk_tb(trace))
 
 
 def _short(path: str) -> str:
