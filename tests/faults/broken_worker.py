@@ -7,16 +7,30 @@ inject. Both need another worker than the one that ships, so its parts are repla
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import count
+from typing import Any
 
+from structlog.tracebacks import ExceptionDictTransformer
+
+from worker import app, preparing
 from worker.cli import main
 from worker.ledger import sqlite
 from worker.ledger.commits import Group
 from worker.ledger.writer import Writer
+from worker.precheck import client
+from worker.precheck.verdict import HttpAnswer, Rules, judge
+from worker.result import Verdict
 from worker.sinks import jsonl
 from worker.sinks.scan import Scan
+from worker.telemetry import logs
+from worker.telemetry.watchdog import watch_loop
+from worker.x12 import ClaimFacts, SplitClaim, Survey, split
 
 SLOW_FSYNC_S = 0.7
+BLOCKED_S = 4.0
+POISON = "E999-"  # one of the simulator's magic values, for the generator takes no others
 SOUND_COMMITS = 5
 
 
@@ -50,6 +64,55 @@ def with_a_lost_ledger_thread() -> None:
     _break_writer(lambda: Gone("planted"))
 
 
+def with_a_blocked_loop() -> None:
+    """Let reading the third answer take some seconds, in which nothing else runs."""
+    judged = count(1)
+
+    def judge_slowly(*arguments: Any) -> Verdict:
+        if next(judged) == 3:
+            time.sleep(BLOCKED_S)
+        return judge(*arguments)
+
+    vars(client)["judge"] = judge_slowly
+    vars(app)["watch_loop"] = partial(watch_loop, BLOCKED_S / 4)
+
+
+def with_a_bug_in_reading_answers() -> None:
+    """Let every fifth answer meet a bug."""
+    judged = count(1)
+
+    def judge_badly(answer: HttpAnswer, facts: ClaimFacts, rules: Rules) -> Verdict:
+        number = facts.patient_control_number  # what a traceback with local variables would tell
+        if next(judged) % 5 == 0:
+            raise RuntimeError(f"planted: {number}")
+        return judge(answer, facts, rules)
+
+    vars(client)["judge"] = judge_badly
+
+
+def with_a_bug_in_splitting() -> None:
+    """Let cutting a claim whose number says so meet a bug."""
+
+    def split_badly(chunks: Iterable[bytes], survey: Survey, *, seed: int, mode: str) -> Iterator[SplitClaim]:
+        for one in split(chunks, survey, seed=seed, mode=mode):
+            if one.facts.patient_control_number.startswith(POISON):
+                raise RuntimeError("planted")
+            yield one
+
+    vars(preparing)["split"] = split_badly
+
+
+def that_logs_local_variables() -> None:
+    """Let a bug be told as rich and structlog tell it by default: with all that was at hand."""
+    with_a_bug_in_reading_answers()
+    tell = ExceptionDictTransformer(show_locals=True, use_rich=False)
+
+    def with_locals(error: BaseException) -> dict[str, Any]:
+        return {"frames": tell((type(error), error, error.__traceback__))}
+
+    vars(logs)["exception_fields"] = with_locals
+
+
 def _break_writer(failure: Callable[[], BaseException]) -> None:
     class BreakingWriter(Writer):
         commits = 0
@@ -64,7 +127,17 @@ def _break_writer(failure: Callable[[], BaseException]) -> None:
 
 
 FAULTS = {
-    each.__name__: each for each in (without_rescan, with_slow_fsync, with_a_ledger_bug, with_a_lost_ledger_thread)
+    each.__name__: each
+    for each in (
+        without_rescan,
+        with_slow_fsync,
+        with_a_ledger_bug,
+        with_a_lost_ledger_thread,
+        with_a_blocked_loop,
+        with_a_bug_in_reading_answers,
+        with_a_bug_in_splitting,
+        that_logs_local_variables,
+    )
 }
 
 if __name__ == "__main__":
