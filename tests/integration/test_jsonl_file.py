@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.disks import remount, small_disk
 from worker.errors import SettingsError, StateError, StorageFull
 from worker.ports import Emission
 from worker.sinks import JsonlSink
+from worker.sinks.files import write_all
 from worker.sinks.scan import PREFIX, result_id_of
 
 
@@ -224,6 +226,27 @@ def test_a_file_size_limit_is_like_a_full_disk(tmp_path: Path) -> None:
 
     assert run.stdout == "0\n"
     assert path.read_bytes() == lines(*range(1, 21))
+
+
+@pytest.mark.fault(31)
+def test_what_the_system_takes_in_pieces_is_written_whole() -> None:
+    data = bytes(range(256)) * 1000
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)  # a pipe of this kind takes what has room, and then nothing for a while
+    received = bytearray()
+
+    def receive() -> None:
+        while piece := os.read(reading, 1000):
+            received.extend(piece)
+
+    reader = threading.Thread(target=receive)
+    reader.start()
+    write_all(writing, data)
+    os.close(writing)
+    reader.join()
+    os.close(reading)
+
+    assert bytes(received) == data
 
 
 BROKEN_DISK = """
