@@ -18,7 +18,7 @@ from worker.errors import SettingsError, SourceUnavailable
 from worker.sources.examining import Examiner, Place
 from worker.sources.leases import leases_tell
 from worker.sources.names import passed_over
-from worker.sources.putaway import PutAway
+from worker.sources.putaway import first_used
 from worker.sources.readiness import Rules, sight_of
 from worker.sources.reading import SurveyOf
 from worker.sources.scan import Scan, files_in
@@ -81,9 +81,10 @@ class Folder:
         """Open the folder and find what an earlier process of this name held.
 
         :raises worker.errors.SettingsError: if it cannot be used as configured.
+        :raises worker.errors.StateError: if the disk fails.
         """
         spool = first_opened(self._path, self._name)
-        self.held = PutAway(spool, self._clock)
+        self.held = first_used(spool, self._clock)
         self._taker = Taker(self._examiner, self.held, self.ready, self._clock)
         self._use(spool)
 

@@ -7,10 +7,11 @@ it can be; should we end before, the next start finds it in ``work/``, and the l
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from errno import errorcode
 
 import structlog
 
-from worker.errors import StorageFull
+from worker.errors import StateError, StorageFull
 from worker.sources.moves import NO_ROOM, NOT_MOVABLE, rename_new
 from worker.sources.names import displayed
 from worker.sources.shelves import Archive, Quarantine
@@ -153,3 +154,15 @@ class PutAway:
 
 def _tell_vanished(held: Held) -> None:
     structlog.get_logger().warning("input.vanished", batch=displayed(held.name))
+
+
+def first_used(spool: Spool, clock: Callable[[], float]) -> PutAway:
+    """Begin with this spool at the start, when nobody can go on without it.
+
+    :raises worker.errors.StateError: if our folder in it cannot be read; the spool is closed then.
+    """
+    try:
+        return PutAway(spool, clock)
+    except OSError as error:
+        spool.close()
+        raise StateError(f"input: cannot read work/{spool.work.name}: {errorcode.get(error.errno or 0)}") from None
