@@ -143,7 +143,7 @@ def test_a_worker_that_logs_local_variables_fails_this_suite(site: Site) -> None
 @pytest.mark.fault(19)
 def test_a_bug_in_cutting_a_batch_harms_that_batch_only(site: Site) -> None:
     given = put_usual(site.inbox)
-    put(site.inbox, files=1, first=5000, prefix="bad", magic="E999-")
+    put(site.inbox, files=1, claims=2, first=5000, prefix="bad", magic="E999-")
     put(site.inbox, files=1, claims=300, first=6000, prefix="worse", magic="E999-")
 
     done = Run(site, ("run", "--once"), {}, program=(*BROKEN, "with_a_bug_in_splitting")).wait()

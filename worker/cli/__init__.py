@@ -54,10 +54,15 @@ for command in (demo, run, submit, enqueue, retry, inspect, check, status, pause
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    log_crashes()
     # Commands that answer a question log nothing but errors; those that work say where their log goes.
     configure_logs(TelemetrySettings(log_level="error", log_format="console"), sys.stderr)
-    sys.exit(run_command_line(sys.argv[1:]))
+    log_crashes()
+    try:
+        code = run_command_line(sys.argv[1:])
+    except BaseException:
+        log_crashes()  # typer puts a hook of its own in its place, which prints what errors say, of claims as well
+        raise
+    sys.exit(code)
 
 
 def run_command_line(arguments: list[str]) -> int:
