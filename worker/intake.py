@@ -34,7 +34,7 @@ from worker.turns import Turns
 
 log = structlog.get_logger()
 
-TAKE_AT_ONCE = 256
+TAKE_AT_ONCE = 64
 SOURCE_RETRY_S = 2.0
 
 
