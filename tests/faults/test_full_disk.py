@@ -143,7 +143,7 @@ def test_a_read_only_disk_is_refused_before_anything_is_sent(
     [
         ("out/results.jsonl", "write:error=EIO:when=2"),
         ("out/results.jsonl", "fsync:error=EIO:when=3"),
-        ("state/ledger.db-wal", "fdatasync,fsync:error=EIO:when=9"),
+        ("state/ledger.db-wal", "fdatasync,fsync:error=EIO:when=4"),
     ],
 )
 def test_a_broken_disk_stops_the_worker_and_nothing_is_tried_again_on_it(site: Site, file: str, inject: str) -> None:
