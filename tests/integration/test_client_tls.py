@@ -59,13 +59,21 @@ def server_side(authority: trustme.CA, name: str = "localhost") -> ssl.SSLContex
 
 @contextmanager
 def alerting_server(tls: ssl.SSLContext) -> Iterator[str]:
-    """Serve one connection from a thread: asyncio resets a connection whose handshake fails and sends no alert."""
+    """Serve one connection from a thread: asyncio resets a connection whose handshake fails and sends no alert.
+
+    Nor does this one close before the client has: a request on its way would meet a reset that overtakes the alert.
+    """
 
     def serve() -> None:
-        with contextlib.suppress(OSError):
-            raw, _ = listener.accept()
-            with raw, tls.wrap_socket(raw, server_side=True) as secured:
+        raw, _ = listener.accept()
+        with raw, raw.dup() as kept:
+            kept.settimeout(5)
+            with contextlib.suppress(OSError), tls.wrap_socket(raw, server_side=True) as secured:
                 secured.recv(65_536)
+            with contextlib.suppress(OSError):
+                kept.shutdown(socket.SHUT_WR)
+                while kept.recv(65_536):
+                    pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(5)
