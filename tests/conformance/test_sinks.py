@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from tests.brokers import PLACES, Place, finish
+from tests.postgres import Table
 from worker.claim import Batch
 from worker.errors import SettingsError, StateError
 from worker.ports import Emission, Sink
@@ -25,7 +26,7 @@ class Target:
         self.holds = holds
 
 
-@pytest.fixture(params=["jsonl", *PLACES, "memory"])
+@pytest.fixture(params=["jsonl", *PLACES, "postgresql", "memory"])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
     if request.param == "jsonl":
         path = tmp_path / "out" / "results.jsonl"
@@ -34,6 +35,10 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
         place = PLACES[request.param](tmp_path)
         yield Target(place.sink, lambda: published_ids(place))
         place.remove()
+    elif request.param == "postgresql":
+        table = Table()
+        yield Target(table.sink, table.result_ids)
+        table.remove()
     else:
         kept = MemorySink()
         yield Target(lambda: kept, lambda: list(kept.taken))
@@ -45,12 +50,17 @@ def published_ids(place: Place) -> list[str]:
     return list(dict.fromkeys(msgspec.json.decode(body, type=Result).result_id for body in bodies))
 
 
-@pytest.fixture(params=["jsonl", "edi", *PLACES, "memory"])
+@pytest.fixture(params=["jsonl", "edi", *PLACES, "postgresql", "memory"])
 def any_sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Sink]]:
     if request.param in PLACES:
         place = PLACES[request.param](tmp_path)
         yield place.sink
         place.remove()
+        return
+    if request.param == "postgresql":
+        table = Table()
+        yield table.sink
+        table.remove()
         return
     kept = MemorySink()
     made: dict[str, Callable[[], Sink]] = {
@@ -211,9 +221,9 @@ async def test_a_second_holder_is_refused_until_the_first_lets_go(tmp_path: Path
         await second.close()
 
 
-@pytest.mark.parametrize("url", ["kafka:topic", "results.jsonl", "postgresql://user:hunter2@host/db"])
+@pytest.mark.parametrize("url", ["kafka:topic", "results.jsonl", "mysql://user:hunter2@host/db"])
 def test_an_unknown_scheme_names_the_known_ones_and_no_secret(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"known are jsonl:, edi:, amqp:, nats:, redis:") as refused:
+    with pytest.raises(SettingsError, match=r"known are jsonl:, edi:, amqp:, nats:, redis:, postgresql:") as refused:
         from_url(url)
 
     assert "hunter2" not in str(refused.value)

@@ -33,7 +33,7 @@ def run(
         bool, typer.Option("--once", help="End when no ready batch is left and all that was taken is settled.")
     ] = False,
     create: Annotated[
-        bool, typer.Option("--create", help="Make the queues, streams and groups of brokers that are missing.")
+        bool, typer.Option("--create", help="Make the queues, streams, groups and tables that are missing.")
     ] = False,
 ) -> int:
     """Take batches from the input, check every claim, leave one result for each.

@@ -46,4 +46,4 @@ def _transports(settings: Settings) -> Iterator[Problem]:
         return
     for name, urls in (("input.url", (settings.input.url,)), ("output.urls", settings.output.urls)):
         if any(map(sent_in_the_clear, urls)):
-            yield Problem(name, "names a broker without TLS: claims cross the network in the clear")
+            yield Problem(name, "names a broker or database without TLS: claims cross the network in the clear")

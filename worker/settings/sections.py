@@ -179,7 +179,7 @@ class OutputSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
         tuple[str, ...],
         Meta(
             min_length=1,
-            description="Where results go, one or more of jsonl:FILE, edi:FOLDER, amqp://, nats:// and redis://.",
+            description="Where results go, one or more of jsonl:FILE, edi:FOLDER, amqp://, nats://, redis://, postgresql://.",
         ),
     ] = ("jsonl:spool/out/results.jsonl",)
 

@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 BROKERS = ("amqp", "amqps", "nats", "redis", "rediss", "sqs")
 _PLAIN_BROKERS = ("amqp", "nats", "redis")
+_DATABASES = ("postgresql", "postgres")
 # These name a file, a folder or a queue and no host.
 _NO_HOST = ("dir", "jsonl", "edi", "sqlite", "sqs")
 # Several hosts may stand there, and for PostgreSQL none, if it is reached through a socket file.
@@ -64,8 +65,10 @@ def place_problem(url: str, schemes: Sequence[str]) -> str | None:
 
 
 def sent_in_the_clear(url: str) -> bool:
-    """Tell whether the broker behind this URL is spoken to over a network without TLS."""
-    return url.partition(":")[0] in _PLAIN_BROKERS and not is_loopback(host_of(url))
+    """Tell whether the broker or database behind this URL is spoken to over a network without TLS."""
+    scheme = url.partition(":")[0]
+    plain = scheme in _PLAIN_BROKERS or (scheme in _DATABASES and "sslmode=disable" in url)
+    return plain and not is_loopback(host_of(url))
 
 
 def parse_listen(address: str) -> tuple[str, int]:

@@ -1,17 +1,19 @@
 """Where results go; a new sink is one module and one case in `from_url`.
 
-============ ========================================================================================
-``jsonl:``   one file, one record a line: ``jsonl:relative/results.jsonl``, ``jsonl:/absolute``;
-             ``?rotate=100MB`` or ``?rotate=daily`` after it has it set aside and begun anew
-``edi:``     a folder with the acknowledgements received, a set of files a batch: ``edi:folder``
-``amqp:``    a queue of RabbitMQ, also ``amqps:``
-``nats:``    a stream of NATS JetStream
-``redis:``   a stream of Redis, also ``rediss:``
-============ ========================================================================================
+=============== ========================================================================================
+``jsonl:``      one file, one record a line: ``jsonl:relative/results.jsonl``, ``jsonl:/absolute``;
+                ``?rotate=100MB`` or ``?rotate=daily`` after it has it set aside and begun anew
+``edi:``        a folder with the acknowledgements received, a set of files a batch: ``edi:folder``
+``amqp:``       a queue of RabbitMQ, also ``amqps:``
+``nats:``       a stream of NATS JetStream
+``redis:``      a stream of Redis, also ``rediss:``
+``postgresql:`` a table in PostgreSQL, also ``postgres:``
+=============== ========================================================================================
 """
 
 from pathlib import Path
 
+from worker.brokers.extras import needs_extra
 from worker.brokers.senders import RESULTS, sender_from_url
 from worker.errors import SettingsError
 from worker.ports import Sink
@@ -22,7 +24,7 @@ from worker.sinks.rotation import parse_rotation
 
 __all__ = ["EdiSink", "JsonlSink", "PublishingSink", "from_url"]
 
-KNOWN_SCHEMES = ("jsonl:", "edi:", "amqp:", "nats:", "redis:")
+KNOWN_SCHEMES = ("jsonl:", "edi:", "amqp:", "nats:", "redis:", "postgresql:")
 
 
 def from_url(url: str, *, create: bool = False) -> Sink:
@@ -41,6 +43,11 @@ def from_url(url: str, *, create: bool = False) -> Sink:
             raise SettingsError([f"output.urls: no path after '{scheme}:'"])
         case "amqp" | "amqps" | "nats" | "redis" | "rediss":
             return PublishingSink(sender_from_url(url, setting="output.urls", place=RESULTS), create=create)
+        case "postgresql" | "postgres":
+            with needs_extra("postgres", setting="output.urls"):
+                from worker.sinks import postgres
+            table = postgres.PostgresTable(postgres.parse_address(url, setting="output.urls"))
+            return PublishingSink(table, create=create)
         case _:
             # Only the scheme is named: what follows may hold credentials.
             raise SettingsError([f"output.urls: unknown scheme {scheme + ':'!r}, known are {', '.join(KNOWN_SCHEMES)}"])

@@ -1,0 +1,172 @@
+"""The URL of a table in PostgreSQL taken apart.
+
+``postgresql://user[:password]@host[:5432][,host…]/database?table=[schema.]name&…``; without a host a folder with the
+server's socket: ``postgresql:///database?user=…&host=/run/postgresql``. Of several hosts the one that can be written is
+taken, so that a failover is followed.
+
+=================== ==========================================================================================
+``table``           the results' table, ``public.precheck_results`` unless told otherwise
+``password_file``   a file with the password alone, read again for every connection
+``sslmode``         ``disable``, ``require``, ``verify-ca``, ``verify-full``, as libpq has them; by default
+                    ``verify-full``, and ``disable`` where nothing leaves this machine
+``sslrootcert``     PEM file of the authorities to trust instead of the system's
+``sslcert``         PEM file of a client certificate, with ``sslkey``, if that is not in the same file
+=================== ==========================================================================================
+
+Nothing is taken from the environment or from files in a home folder.
+"""
+
+import re
+import ssl
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+
+from worker.errors import SettingsError
+from worker.settings import Secret, read_secret
+from worker.settings.urls import is_loopback
+
+PORT = 5432
+SSL_MODES = ("disable", "require", "verify-ca", "verify-full")
+_PARAMETERS = ("table", "password_file", "sslmode", "sslrootcert", "sslcert", "sslkey", "host", "user")
+# What is made beside the table has its name and a suffix, in 63 bytes.
+_TABLE = re.compile(r"(?:([a-z_][a-z0-9_]{0,62})\.)?([a-z_][a-z0-9_]{0,47})\Z")
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the table is and who we are there. A host that begins with a slash is a folder with a socket."""
+
+    hosts: tuple[tuple[str, int], ...]
+    user: str
+    password: Secret
+    database: str
+    schema: str
+    table: str
+    parameters: dict[str, str]
+    setting: str
+
+    @property
+    def server(self) -> str:
+        """Name server and database without credentials."""
+        hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
+        return f"postgresql://{hosts}/{self.database}"
+
+    @property
+    def shown(self) -> str:
+        """Name the table without credentials; the same for the same table, whoever asks."""
+        return f"{self.server}?table={self.schema}.{self.table}"
+
+    def __repr__(self) -> str:
+        """Show no credentials: reprs end in logs."""
+        return f"<Address {self.shown}>"
+
+    def current_password(self) -> str:
+        """Give the password, from its file if it stands in one, for it may have been rotated.
+
+        :raises worker.errors.SettingsError: if that cannot be read.
+        """
+        file = self.parameters["password_file"]
+        return str(read_secret(file, setting=self.setting) if file else self.password)
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Make what the connection is secured with; None for a connection in the clear.
+
+        :raises worker.errors.SettingsError: if a certificate cannot be used.
+        """
+        mode = self.parameters["sslmode"]
+        if mode == "disable":
+            return None
+        roots, certificate, key = (self.parameters[name] for name in ("sslrootcert", "sslcert", "sslkey"))
+        try:
+            context = ssl.create_default_context(cafile=roots or None)
+        except (OSError, ValueError):
+            raise SettingsError(
+                [f"{self.setting}: sslrootcert names no file of certificates that can be read"]
+            ) from None
+        context.check_hostname = mode == "verify-full"
+        # libpq's rule: whoever names authorities wants them asked, whatever the mode.
+        if mode == "require" and not roots:
+            context.verify_mode = ssl.CERT_NONE
+        try:
+            if certificate:
+                # A key with a passphrase would be asked for on the terminal.
+                context.load_cert_chain(certificate, key or None, password=lambda: "")
+        except (OSError, ValueError):
+            raise SettingsError(
+                [f"{self.setting}: sslcert and sslkey are no certificate and key that can be used"]
+            ) from None
+        return context
+
+
+def parse_address(url: str, *, setting: str) -> Address:
+    """Take `url` apart.
+
+    :raises worker.errors.SettingsError: naming `setting` and all that is wrong; no credentials in it.
+    """
+    try:
+        parts = urlsplit(url)
+        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        login, _, authority = parts.netloc.rpartition("@")
+        hosts = _hosts(authority)
+    except ValueError:
+        raise SettingsError([f"{setting}: is no URL that can be read (port, host or parameters)"]) from None
+    problems = [
+        f"{setting}: unknown parameter {name[:40]!r}, known are {', '.join(sorted(_PARAMETERS))}"
+        for name, _ in pairs
+        if name not in _PARAMETERS
+    ]
+    problems += [f"{setting}: parameter {name} is empty" for name, value in pairs if name in _PARAMETERS and not value]
+    values = {**dict.fromkeys(_PARAMETERS, ""), **dict(pairs)}
+    user, _, password = login.partition(":")
+    user = unquote(user) or values["user"]
+    if values["host"].startswith("/") and not hosts:
+        hosts = ((values["host"], PORT),)
+    elif values["host"]:
+        problems.append(f"{setting}: parameter host must be a folder with a socket, and the only host")
+    database, table = unquote(parts.path.removeprefix("/")), _TABLE.match(values["table"] or "precheck_results")
+    values["sslmode"] = values["sslmode"] or ("disable" if all(map(_stays_here, hosts)) else "verify-full")
+    if values["sslmode"] not in SSL_MODES:
+        problems.append(f"{setting}: parameter sslmode must be one of {', '.join(SSL_MODES)}")
+    if not (hosts and user and database):
+        problems.append(f"{setting}: must name user, host and database, like postgresql://user@host/database")
+    if table is None:
+        problems.append(
+            f"{setting}: parameter table must be [schema.]name in lower case, the name of at most 48 letters"
+        )
+    if problems or table is None:
+        raise SettingsError(problems)
+    if values["password_file"]:
+        password = read_secret(values["password_file"], setting=setting)
+    address = Address(
+        hosts=hosts,
+        user=user,
+        password=Secret(unquote(password) if not values["password_file"] else password),
+        database=database,
+        schema=table[1] or "public",
+        table=table[2],
+        parameters=values,
+        setting=setting,
+    )
+    address.tls()
+    return address
+
+
+def _hosts(authority: str) -> tuple[tuple[str, int], ...]:
+    """Take ``host:port,host:port`` apart.
+
+    :raises ValueError: if a port is none, or a host is missing.
+    """
+    return tuple(_host(one) for one in authority.split(",")) if authority else ()
+
+
+def _host(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":") if re.search(r":\d*\Z", text) and not text.endswith("]") else (text, "", "")
+    host = unquote(host.removeprefix("[").removesuffix("]"))
+    number = int(port) if port else PORT
+    if not host or not 0 < number <= 0xFFFF or (":" in host) != text.startswith("["):
+        raise ValueError("no host and port")
+    return host, number
+
+
+def _stays_here(host: tuple[str, int]) -> bool:
+    return host[0].startswith("/") or is_loopback(host[0])
