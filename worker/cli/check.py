@@ -1,4 +1,4 @@
-"""`check`: settings, open files, paths, token, health, clock; each line ok, or what is wrong and what to do."""
+"""`check`: settings, open files, paths, outputs, token, health, clock; each line ok or what is wrong and what to do."""
 
 import os
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 
 def check(config: Config = None) -> int:
-    """Look whether the worker could work: settings, paths, token, health, clock. No claim is sent, nothing is changed.
+    """Look whether the worker could work: settings, paths, outputs, token, health, clock. Nothing is sent or changed.
 
     The exit code is 0 if all is well, otherwise that of the first thing that is not: 2, 3 or 4.
     """
@@ -50,6 +50,7 @@ def check(config: Config = None) -> int:
     findings.append(_open_files(settings))
     findings += _paths(settings)
     findings.append(_state(settings))
+    findings += anyio.run(_servers, settings)
     findings += anyio.run(_service, settings)
     console = stdout()
     for finding in findings:
@@ -80,6 +81,29 @@ def _paths(settings: Settings) -> Iterator[Finding]:
         scheme, _, rest = url.partition(":")
         if scheme in ("jsonl", "edi"):
             yield _folder("output", Path(rest).parent if scheme == "jsonl" else Path(rest), must_exist=False)
+
+
+async def _servers(settings: Settings) -> list[Finding]:
+    """See whether brokers and databases take results; what is missing is told, not made."""
+    findings = []
+    for url in settings.output.urls:
+        try:
+            sink = sinks.from_url(url)
+        except SettingsError:
+            continue  # told with the paths
+        if not isinstance(sink, sinks.PublishingSink):
+            continue
+        try:
+            await sink.reach()
+        except SettingsError as error:
+            findings += [Finding("output", ok=False, detail=problem, code=2) for problem in error.problems]
+        except StateError as error:
+            findings.append(Finding("output", ok=False, detail=f"{error}; the worker waits for it", code=3))
+        else:
+            findings.append(Finding("output", ok=True, detail=sink.name))
+        finally:
+            await sink.close()
+    return findings
 
 
 def _folder(what: str, folder: Path, *, must_exist: bool) -> Finding:

@@ -1,8 +1,8 @@
-"""A broker as a sink: one message a result, its id the result's, its body the record as the jsonl sink writes it.
+"""A broker as a sink, or a database: one message a result, its id the result's, its body the record as jsonl has it.
 
 Results are published in order and confirmed before the ledger's position moves on. After a crash the last ones may be
 published again: at most duplicates under the same ``result_id``, which is the message's id, and where the broker knows
-ids (NATS, Redis, SQS FIFO) it keeps one of them. A record that is too large goes out reduced
+ids (NATS, Redis, SQS FIFO, PostgreSQL) it keeps one of them. A record that is too large goes out reduced
 (`worker.brokers.fitting`).
 """
 
@@ -47,6 +47,14 @@ class PublishingSink:
             await self._connect()
         except SinkUnavailable as error:
             log.error("sink.unavailable", sink=self.name, detail=str(error))  # noqa: TRY400 - the place is named
+
+    async def reach(self) -> None:
+        """Connect to see whether results could be sent; nothing is changed, unless `create` makes what is missing.
+
+        :raises worker.errors.SettingsError: if we are refused there, or the place is missing.
+        :raises worker.errors.SinkUnavailable: if it cannot be reached for now.
+        """
+        await self._connect()
 
     async def write(self, emissions: Sequence[Emission]) -> str | None:
         """Publish what was not published in this life; on return the broker has confirmed it.
