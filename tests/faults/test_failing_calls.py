@@ -1,0 +1,117 @@
+"""The n-th call of a kind fails, for n = 1, 2, …, until a run in which none was left to fail.
+
+The system's calls on the files and folders of a small spool, counted by each thread for itself, as strace does. CI
+runs one n of each; ``PRECHECK_FAILING_CALLS=1 pytest tests/faults/test_failing_calls.py -s`` all of them.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import WORKER, Run, Simulator, Site
+from tests.faults.crashing import hold_against, put, recover, refusal
+from tests.spools import batch
+
+LONG = os.environ.get("PRECHECK_FAILING_CALLS") == "1"
+CALLS = {
+    "write": "write",  # the results
+    "pwrite": "pwrite64",  # the ledger
+    "fsync": "fsync,fdatasync",
+    "rename": "rename,renameat,renameat2",
+    "open": "open,openat",
+    "unlink": "unlink,unlinkat",
+}
+SAMPLE = [
+    ("write", "ENOSPC", 1),
+    ("write", "EIO", 1),
+    ("pwrite", "ENOSPC", 15),
+    ("fsync", "EIO", 2),
+    ("rename", "EIO", 2),
+    ("open", "ENOSPC", 5),
+]
+WATCHED = ("in", "work", "archive", "quarantine", "out", "out/results.jsonl", "state", "state/ledger.db")
+MOST_CALLS = 200
+
+
+def watched(site: Site) -> Iterator[str]:
+    """Name what calls must concern to be counted, for strace takes no folder for all that is in it."""
+    spool = site.root / "spool"
+    for name in (*WATCHED, f"archive/{time.strftime('%Y-%m-%d', time.gmtime())}"):
+        yield from ("-P", str(spool / name))
+    for tail in ("-wal", "-shm", "-journal"):
+        yield from ("-P", f"{site.ledger}{tail}")
+
+
+def failing_once(site: Site, call: str, error: str, n: int) -> tuple[Run, int]:
+    """Run to the end while the n-th call of each thread fails; and say how many did."""
+    log = site.root / "strace"
+    inject = f"inject={CALLS[call]}:error={error}:when={n}"
+    trace = ("strace", "-f", "--seccomp-bpf", "-qq", "-o", str(log), *watched(site), "-e", f"trace={CALLS[call]}")
+    done = Run(site, ("run", "--once"), {}, program=(*trace, "-e", inject, *WORKER)).wait()
+    return done, log.read_bytes().count(b"(INJECTED)")
+
+
+def survive(site: Site, call: str, error: str, n: int) -> tuple[int, int]:
+    """Let the n-th call fail, look at what became of it, and let another run end it; exit code and failed calls."""
+    given = put(site.inbox, files=3) + put(site.inbox, files=1, claims=3, first=100, prefix="more")
+    (site.inbox / "bad.837").write_bytes(batch(claims=0))
+
+    hit, failed = failing_once(site, call, error, n)
+
+    assert hit.returncode in {0, 3}, hit.stderr.decode()
+    assert hit.returncode == 0 or hit.stderr.startswith(b"precheck-worker: "), hit.stderr.decode()
+    if hit.returncode == 0 and b'"event":"input.unready"' not in hit.stdout:
+        hold_against(site, given, hit)
+    else:
+        recover(site, given, hit)
+    assert {path.name for path in site.quarantine.iterdir()} == {"bad.837", "bad.837.reason.json"}
+    return hit.returncode, failed
+
+
+@pytest.fixture(autouse=True)
+def _traced() -> None:
+    if refused := refusal(("strace", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull, "true")):
+        pytest.skip(f"no strace here: {refused}")
+
+
+def site_for(folder: Path, simulator: Simulator, bytecode: Path) -> Site:
+    site = Site(folder, simulator.origin)
+    site.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    site.environ["PYTHONPYCACHEPREFIX"] = str(bytecode)
+    return site
+
+
+@pytest.mark.slow
+@pytest.mark.fault(27)
+@pytest.mark.fault(32)
+@pytest.mark.fault(33)
+@pytest.mark.parametrize(("call", "error", "n"), SAMPLE)
+def test_a_call_that_fails_ends_in_a_clear_stop_or_in_nothing(site: Site, call: str, error: str, n: int) -> None:
+    _, failed = survive(site, call, error, n)
+
+    assert failed > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not LONG, reason="every call in turn takes some minutes: PRECHECK_FAILING_CALLS=1")
+@pytest.mark.fault(27)
+@pytest.mark.fault(32)
+@pytest.mark.fault(33)
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
+@pytest.mark.parametrize("call", CALLS)
+def test_whichever_call_fails_every_claim_has_its_result_once(
+    tmp_path: Path, simulator: Simulator, bytecode: Path, call: str, error: str
+) -> None:
+    ends: Counter[int] = Counter()
+    for n in count(1):
+        code, failed = survive(site_for(tmp_path / f"{n}", simulator, bytecode), call, error, n)
+        if not failed:
+            break
+        ends[code] += 1
+        assert n < MOST_CALLS
+    print(f"\n{call} {error}: {dict(ends)}")  # noqa: T201 - the long form's figures
