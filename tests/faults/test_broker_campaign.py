@@ -1,4 +1,4 @@
-"""A fleet of three on one broker, one of them killed every few seconds, the broker too: one result per claim.
+"""A fleet of three on one broker and one PostgreSQL, killed every few seconds, the servers too: one row per claim.
 
 By hand only, for it wants a machine of its own: 400 claims for a first impression, 20000 for the whole.
 
@@ -18,6 +18,7 @@ import pytest
 from tests.brokers import PLACES, Place, finish
 from tests.e2e.harness import Run, Simulator, Site, wait_until
 from tests.oracle import read_results
+from tests.postgres import Cluster, Table, cluster
 from tests.servers import Server, running
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
@@ -33,16 +34,18 @@ WITHIN_S = 1800.0 if LONG else 300.0
 
 
 class Fleet:
-    """Workers with ledgers and result files of their own, on one broker."""
+    """Workers with ledgers and result files of their own, on one broker and one table of results."""
 
-    def __init__(self, root: Path, simulator: Simulator, claims: Place, results: Place) -> None:
+    def __init__(self, root: Path, simulator: Simulator, claims: Place, results: Place, table: Table) -> None:
         self.sites = [Site(root / f"worker{number}", simulator.origin) for number in range(WORKERS)]
         for site in self.sites:
             site.environ |= {
                 "PRECHECK_INPUT__URL": claims.url,
                 "PRECHECK_INPUT__PREFETCH": "12",
                 "PRECHECK_INPUT__LEASE_S": "3",
-                "PRECHECK_OUTPUT__URLS": msgspec.json.encode([f"jsonl:{site.results}", results.url]).decode(),
+                "PRECHECK_OUTPUT__URLS": msgspec.json.encode(
+                    [f"jsonl:{site.results}", results.url, table.url]
+                ).decode(),
                 "PRECHECK_FLOW__RATE_PER_S": str(RATE_PER_S),
                 "PYTHONPYCACHEPREFIX": str(root / "bytecode"),
             }
@@ -81,11 +84,12 @@ class Fleet:
             assert run.returncode == 0, run.stderr.decode()
 
 
-def harass(fleet: Fleet, server: Server, claims: int) -> None:
-    """Kill workers in turn, and the broker as the work goes on, until every claim has its result."""
+def harass(fleet: Fleet, server: Server, database: Cluster, claims: int) -> None:
+    """Kill workers in turn, broker and database as the work goes on, until every claim has its result."""
     dice = Random(1)
     deadline = time.monotonic() + WITHIN_S
     broker_at = [claims * (number + 1) // (BROKER_RESTARTS + 2) for number in range(BROKER_RESTARTS)]
+    database_at = claims // 2
     next_kill = time.monotonic() + KILL_EVERY_S
     victim = 0
     while len(told := fleet.told()) < claims:
@@ -93,18 +97,24 @@ def harass(fleet: Fleet, server: Server, claims: int) -> None:
         if broker_at and len(told) >= broker_at[0]:
             broker_at.pop(0)
             server.restart()
+        if database_at and len(told) >= database_at:
+            database_at = 0
+            database.stop()
+            database.start()
         if time.monotonic() >= next_kill and fleet.runs[victim].has_logged("worker.started"):
             fleet.kill(victim)
             victim = (victim + 1) % WORKERS
             next_kill = time.monotonic() + dice.uniform(0.5, 1.5) * KILL_EVERY_S
         time.sleep(0.1)
     assert not broker_at
+    assert not database_at
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(
     "PRECHECK_BROKER_CLAIMS" not in os.environ, reason="a campaign, run by hand: PRECHECK_BROKER_CLAIMS=400"
 )
+@pytest.mark.fault(43)
 @pytest.mark.fault(107)
 @pytest.mark.fault(108)
 @pytest.mark.parametrize("engine", ["rabbitmq", "nats", "redis"])
@@ -115,16 +125,17 @@ def test_a_fleet_that_is_killed_with_its_broker_leaves_one_result_per_claim(
     given = write_folder(
         tmp_path / "given", files=messages, claims_per_file=CLAIMS_A_MESSAGE, spec=GeneratorSpec(claims=1)
     )
-    with running(engine, tmp_path / "broker") as server:
+    with running(engine, tmp_path / "broker") as server, cluster() as database:
+        table = Table(database.url)
         kind = PLACES[engine]
         claims, results = kind(tmp_path, server.url), kind(tmp_path, server.url)
         site = Site(tmp_path / "producer", simulator.origin)
         enqueued = site.run("enqueue", str(given[0].parent), "--create", "--to", claims.url)
         assert enqueued.returncode == 0, enqueued.stderr.decode()
-        fleet = Fleet(tmp_path, simulator, claims, results)
+        fleet = Fleet(tmp_path, simulator, claims, results, table)
         began = time.monotonic()
         try:
-            harass(fleet, server, CLAIMS)
+            harass(fleet, server, database, CLAIMS)
             took_s = time.monotonic() - began
         finally:
             fleet.drain()
@@ -132,6 +143,7 @@ def test_a_fleet_that_is_killed_with_its_broker_leaves_one_result_per_claim(
         wait_until(lambda: fleet.finished() and finish(claims.published()) == [], within_s=120)
         assert finish(claims.letters()) == []
         published = Counter(msgspec.json.decode(one.body)["result_id"] for one in finish(results.published()))
+        rows = [tuple(row) for row in table.ask("SELECT patient_control_number, result_id FROM {}")]
 
     told = fleet.told()
     by_claim: dict[str, set[str]] = {}
@@ -143,8 +155,11 @@ def test_a_fleet_that_is_killed_with_its_broker_leaves_one_result_per_claim(
     assert len(by_claim) == CLAIMS
     assert {len(ids) for ids in by_claim.values()} == {1}
     assert published.keys() == told.keys()
+    assert {number for number, _ in rows} == by_claim.keys()
+    assert len(rows) == CLAIMS
+    assert {result_id for _, result_id in rows} == told.keys()
     print(  # noqa: T201 - the long form's figures
-        f"\n{engine}: {CLAIMS} claims, {fleet.kills} workers and {BROKER_RESTARTS} brokers killed in {took_s:.0f} s;"
-        f" told by several workers: {sum(count > 1 for count in told.values())},"
+        f"\n{engine}: {CLAIMS} claims, {fleet.kills} workers, {BROKER_RESTARTS} brokers and one database killed"
+        f" in {took_s:.0f} s; rows {len(rows)}, told by several workers: {sum(count > 1 for count in told.values())},"
         f" published twice: {sum(count > 1 for count in published.values())}"
     )
