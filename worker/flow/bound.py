@@ -2,7 +2,8 @@
 
 ::
 
-    slow start ── doubles a window ──▶ the limit that was last good, or slower answers, or a cut
+    slow start ── doubles a window ──▶ the limit that was last good, or a cut, or slower answers; then back by half, and
+                  on with doubling if the answers are as slow there
     climbing  ─── most of the way to the last good limit, a rest there, then ever bolder steps beyond it
     cutting   ─── to 0.9, 0.85, 0.8, 0.7 …, each once the one before it is in effect (`worker.flow.losses`)
     holding   ─── while answers are slow (`worker.flow.brake`)
@@ -16,7 +17,8 @@ window, for otherwise it is not what limits. Where this comes from, and what was
   lets the bound fall as fast as slots run out; one that loses by time-out is asked once per time-out.
 - With quick refusals the loss share says little about the excess: one slot too many turns over a hundred times
   while the others wait for one answer. So the depth of a cut follows from how many cuts it took, not from the share.
-- Losses that remain when the bound falls are not caused by load: tolerate them, and go up again.
+- Losses that remain when the bound falls, or were as many at far lower bounds, are not caused by load: tolerate them,
+  and go up. Where losses take several round trips to be known, one deep cut asks that question, not four.
 """
 
 import math
@@ -29,6 +31,9 @@ CUTS = (0.9, 0.85, 0.8, 0.7)
 SLOW_START_CUT = 0.7
 REST_WINDOWS, REST_ANSWERS = 2, 200
 LEAST_LATENCY_S = 1e-4
+SEEMS_SLOWER = math.log(1.25)
+TELLING = 32  # answers whose mean latency says something
+EASED_WINDOWS = 30
 
 
 class Bound:
@@ -52,6 +57,8 @@ class Bound:
         self._stride = 1.0
         self._cut_at = -math.inf
         self._before_doubling = math.inf
+        self._doubted = False  # whether the last doubling seems to have made answers slower
+        self._waited = False  # whether one more window was waited for to see that
         self._latency_s = math.inf
         self._losses = Losses()
         self._brake = Brake()
@@ -83,8 +90,8 @@ class Bound:
         self._move(self._initial, "restarted")
 
     def _cut(self, now: float) -> None:
-        factor = SLOW_START_CUT if self._slow else CUTS[min(self._losses.cuts, len(CUTS)) - 1]
-        self._slow = False
+        factor = SLOW_START_CUT if self._slow or self._losses.late else CUTS[min(self._losses.cuts, len(CUTS)) - 1]
+        self._slow = self._doubted = False
         self._cut_at = now
         self._ceiling = min(self.good or self.limit, self.limit)
         self._rest_a_while()
@@ -120,25 +127,45 @@ class Bound:
         if pull is Pull.FREE:
             self._grow(log_latency)
         elif pull is Pull.DARE:
+            self._doubted = False
             self._set(self.limit * DARED_TIMES, "dared")
         elif pull is Pull.UNDO:
             self._set(self.limit / DARED_TIMES, "undone")
+        elif pull is Pull.EASE:
+            self._set(self.limit / DARED_TIMES**2, "eased")
+            self._ceiling = self.limit
+            self._rest_a_while()
+            self._rest = EASED_WINDOWS
         elif pull is Pull.RELEASE:
+            self._slow = self._slow or self._doubted
             self._climb_boldly()
+            if not self._slow:
+                self._stride = self.limit / 32
             self._grow(log_latency)
         elif log_latency - self._before_doubling > SLOWER:
-            # The last doubling went into the queue for the most part.
-            self._move(self.limit * SLOW_START_CUT, "undone")
-            self._climb()
+            self._doubt(log_latency)
         else:
             self._slow = False
+
+    def _doubt(self, log_latency: float) -> None:
+        """Undo a doubling that made answers slower for two windows, and see whether that makes them faster."""
+        if not self._doubted:
+            self._doubted = True
+            return
+        self._move(self.limit / 2, "undone")
+        self._brake.moved_to_compare(log_latency, -math.log(2))
+        self._climb()
 
     def _grow(self, log_latency: float) -> None:
         if not self._slow:
             self._climb()
             self._set(self.limit + self._step(), "grew")
             return
+        if self.limit >= TELLING and log_latency - self._before_doubling > SEEMS_SLOWER and not self._waited:
+            self._waited = True  # the first window after a doubling still holds attempts from before it
+            return
         self._before_doubling = log_latency
+        self._doubted = self._waited = False
         grown = min(2 * self.limit, self._slow_until)
         self._slow = grown < self._slow_until
         self._set(grown, "slow_start")

@@ -8,6 +8,8 @@ tolerated from then on, for as long as it lasts, and the limit goes up again. So
 dip. Where they take far longer than answers to be known, or are nearly half of all, the way back is slow and the limit
 can stay low for minutes. A share above 70 % needs no evidence.
 
+What was lost of late at far lower limits is evidence as well: if it was as much, there is no cut in the first place.
+
 The window after a cut is not judged: many an attempt from before the cut ends in it, and losses may take longer than
 answers to be known.
 """
@@ -15,16 +17,21 @@ answers to be known.
 import math
 from enum import Enum
 
-LEAST_LOST = 5
+LEAST_LOST = 6
 LEAST_TALLY = 100
 USUAL_SHARE = 0.01
-TOLERATED_SHARE = 0.03
+TOLERATED_SHARE = 0.02
 OUTAGE_SHARE = 0.7
 SAME_SHARE = 0.6
 CONTRAST = 0.8
 PROOF_DEPTH = 0.6
 PROOF_LOSSES = 12
+EXCUSE_LOSSES = 3
+LEAST_CONTRAST = 50
 MOST_ROUND_TRIPS = 50
+LATE_ROUND_TRIPS = 2.0
+SIGMAS = 3.0
+MEMORY = 0.97
 
 
 class Judgement(Enum):
@@ -61,9 +68,36 @@ class _Case:
         """Whether so much was seen that an unchanged share would have shown."""
         return (self.ok + self.lost) * self.share >= PROOF_LOSSES
 
+    def refuted_by(self, share: float) -> bool:
+        """Whether this share is far above that seen below: then load is guilty here as well, and cutting goes on."""
+        return self.ok + self.lost >= LEAST_CONTRAST and self.share_below < SAME_SHARE / 2 * share
+
     @property
     def share_below(self) -> float:
         return self.lost / (self.ok + self.lost)
+
+
+class _History:
+    """What was answered and lost of late, by steps of the limit that are far enough apart to be compared."""
+
+    def __init__(self) -> None:
+        self._steps: dict[int, tuple[float, float]] = {}
+
+    def add(self, limit: float, ok: int, lost: int) -> None:
+        """Take a settled window, and let the older ones fade."""
+        faded = {step: (MEMORY * was_ok, MEMORY * was_lost) for step, (was_ok, was_lost) in self._steps.items()}
+        was_ok, was_lost = faded.get(_step(limit), (0.0, 0.0))
+        faded[_step(limit)] = (was_ok + ok, was_lost + lost)
+        self._steps = faded
+
+    def below(self, limit: float) -> tuple[float, float]:
+        """Sum up what is known of limits at least one whole step below this one."""
+        known = [counts for step, counts in self._steps.items() if step < _step(limit) - 1]
+        return sum(ok for ok, _ in known), sum(lost for _, lost in known)
+
+
+def _step(limit: float) -> int:
+    return int(math.log(limit) / math.log(1 / CONTRAST))
 
 
 class Losses:
@@ -72,12 +106,18 @@ class Losses:
     def __init__(self) -> None:
         self.cuts = 0  # since the last window with few enough losses
         self._case: _Case | None = None
+        self._history = _History()
         self._ok = 0.0
         self._lost = 0.0
         self._unsettled = 0.0
         self._innocent = 0.0
         self._innocent_most = 0.0
         self._round_trips = 1.0  # how many round trips a loss takes to be known
+
+    @property
+    def late(self) -> bool:
+        """Whether losses take so long to be known that a way down in many steps would take minutes."""
+        return self._round_trips > LATE_ROUND_TRIPS
 
     def answered(self) -> None:
         """Count an answer."""
@@ -90,10 +130,14 @@ class Losses:
         if not self._exceeds_tolerance():
             return False
         share = self._lost / (self._ok + self._lost)
+        if self._case is None and self._excused(limit):
+            return False
         if self._case is None:
             self._case = _Case(limit, share)
-        elif limit <= PROOF_DEPTH * self._case.limit and share < OUTAGE_SHARE:
-            return False
+        elif limit <= (CONTRAST if self.late else PROOF_DEPTH) * self._case.limit and share < OUTAGE_SHARE:
+            if not self._case.refuted_by(share):
+                return False
+            self._case = _Case(limit, share)
         self.cuts += 1
         self._ok = self._lost = 0.0
         self._unsettled = limit * max(1.0, self._round_trips)
@@ -105,6 +149,7 @@ class Losses:
             self._unsettled -= ok
             self._ok = self._lost = 0.0
             return Judgement.UNSETTLED
+        self._history.add(limit, ok, lost)
         if self._case is not None:
             self._case.hear(limit, ok, lost)
             if self._case.proven and self._conclude(self._case):
@@ -135,6 +180,14 @@ class Losses:
         self._innocent = self._innocent_most = case.share_below
         return True
 
+    def _excused(self, limit: float) -> bool:
+        """Whether as much was lost at far lower limits of late: then load is acquitted without a cut."""
+        ok, lost = self._history.below(limit)
+        if lost < EXCUSE_LOSSES or self._exceeds(_tolerated(lost / (ok + lost))):
+            return False
+        self._innocent = self._innocent_most = max(self._innocent, lost / (ok + lost))
+        return True
+
     def _compare(self, ok: int, lost: int) -> Judgement:
         """Hold a window against the share that is usual, and let that follow what is seen."""
         expected = (USUAL_SHARE + self._innocent) * (ok + lost)
@@ -148,8 +201,12 @@ class Losses:
             self._lost /= 2
 
     def _exceeds_tolerance(self) -> bool:
-        if self._lost < LEAST_LOST:
-            return False
-        tolerated = min(TOLERATED_SHARE + 1.3 * self._innocent, 0.9)
+        return self._lost >= LEAST_LOST and self._exceeds(_tolerated(self._innocent))
+
+    def _exceeds(self, share: float) -> bool:
         count = self._ok + self._lost
-        return self._lost > tolerated * count + 1.5 * math.sqrt(tolerated * (1 - tolerated) * count)
+        return self._lost > share * count + SIGMAS * math.sqrt(share * (1 - share) * count)
+
+
+def _tolerated(background: float) -> float:
+    return min(TOLERATED_SHARE + 1.3 * background, 0.9)
