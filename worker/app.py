@@ -20,6 +20,7 @@ from worker.errors import CredentialsRefused, SourceUnavailable, StateError, Tok
 from worker.flow.gate import GateState
 from worker.flow.watch import Watch
 from worker.ledger import ParkedClaims, ParkedFilter, SqliteLedger, open_ledger
+from worker.limits import keep_limit_noted
 from worker.openfiles import provide_open_files
 from worker.pacing import STEADY, make_pace, remember_limit
 from worker.pausing import pause_file
@@ -213,6 +214,7 @@ async def _supervise(
         beside.start_soon(gauge, pipeline, tokens_had, tally)
         beside.start_soon(obey_pause, pipeline.gate, pause)
         beside.start_soon(watch_loop)
+        beside.start_soon(keep_limit_noted, ledger, tally)
         if observer is not None:
             beside.start_soon(observer, pipeline, tally)
         if once:

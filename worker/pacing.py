@@ -6,7 +6,7 @@ import structlog
 
 from worker.alarm import tell_gate
 from worker.errors import StorageFull
-from worker.flow.adaptive import AdaptiveLimiter, LimitChange
+from worker.flow.adaptive import AdaptiveLimiter
 from worker.flow.budget import RetryBudget
 from worker.flow.gate import Gate
 from worker.flow.limiter import FixedLimiter, Limiter
@@ -14,6 +14,7 @@ from worker.flow.pace import Pace
 from worker.flow.rate import Rate
 from worker.flow.retry import RetryPolicy
 from worker.flow.watch import Watch
+from worker.limits import LimitTeller
 from worker.ports import Ledger
 from worker.settings import Settings
 from worker.tally import Tally
@@ -44,18 +45,14 @@ async def make_pace(settings: Settings, ledger: Ledger, tally: Tally) -> Pace:
 
 async def _limiter(settings: Settings, ledger: Ledger, tally: Tally) -> Limiter:
     flow = settings.flow
-    tally.limit = flow.max_in_flight
     if flow.mode == "fixed":
+        LimitTeller(tally, flow.max_in_flight, FixedLimiter.reason, clock=STEADY)
         return FixedLimiter(flow.max_in_flight)
     noted = await ledger.noted(LIMIT_NOTE)
     last_good = int(noted) if noted and noted.isdigit() else None
-
-    def tell(change: LimitChange) -> None:
-        tally.limit = change.limit
-        log.debug("limiter.changed", limit=change.limit, before=change.before, reason=change.reason)
-
+    teller = LimitTeller(tally, min(flow.initial_in_flight, flow.max_in_flight), "started", clock=STEADY)
     return AdaptiveLimiter(
-        flow.initial_in_flight, flow.max_in_flight, last_good=last_good, clock=STEADY, on_change=tell
+        flow.initial_in_flight, flow.max_in_flight, last_good=last_good, clock=STEADY, on_change=teller.changed
     )
 
 

@@ -55,6 +55,7 @@ class Tally:
         "latency",
         "latency_sum_s",
         "limit",
+        "limit_reason",
         "log_lines_lost",
         "log_values_withheld",
         "queued",
@@ -79,6 +80,7 @@ class Tally:
         self.batches_refused = 0
         self.gate = ""
         self.limit = 0.0
+        self.limit_reason = ""
         self.token_refreshes = 0
         self.log_lines_lost = 0
         self.log_values_withheld = 0

@@ -12,6 +12,7 @@ from worker.cli.console import disposition_table, plural, rows_table, stdout
 from worker.cli.options import Config, add_command, settings_from
 from worker.cli.summary import told
 from worker.ledger import Balance, open_ledger_readonly
+from worker.limits import LIMIT_NOW, LimitNow, read_limit
 from worker.pausing import Pause, pause_file, read_pause
 from worker.ports import BatchSummary
 from worker.reconciliation import Books, balances
@@ -30,11 +31,12 @@ BALANCE_COLUMNS = ("batch", "file", "state", "claims in", "results", "pending", 
 
 
 class State(msgspec.Struct, frozen=True):
-    """What `status` tells: the totals of all batches by disposition, the newest batches, an operator's pause."""
+    """What `status` tells: the totals of all batches by disposition, the newest batches, a pause, the limit."""
 
     totals: dict[str, int]
     batches: list[BatchSummary]
     paused: Pause | None = None
+    limit: LimitNow | None = None
 
 
 def register(app: typer.Typer) -> None:
@@ -69,12 +71,16 @@ def status(
         console.print(f"{told}; go on with: precheck-worker resume\n", markup=False)
     console.print(rows_table("", COLUMNS, map(_row, state.batches), right=("claims", "answered", "in retry", "parked")))
     console.print(disposition_table(state.totals, title="\nAll batches"))
+    if (now := state.limit) is not None:
+        reason = now.reason.replace("_", " ")
+        console.print(f"\ncalls allowed in flight: {now.limit:,} ({reason}), since {_time(now.noted_at)}", markup=False)
     return 0
 
 
 async def _read(settings: Settings, only_open: bool, limit: int, paused: Pause | None) -> State:
     async with open_ledger_readonly(settings.state.url) as ledger:
-        return State(await ledger.totals(), list(await ledger.summaries(open_only=only_open, limit=limit)), paused)
+        summaries = list(await ledger.summaries(open_only=only_open, limit=limit))
+        return State(await ledger.totals(), summaries, paused, read_limit(await ledger.noted(LIMIT_NOW)))
 
 
 class Reconciliation(msgspec.Struct, frozen=True):

@@ -331,7 +331,12 @@ EVENTS: tuple[Event, ...] = (
     ),
     Event("gate.probed", "info", "the service seems to be back; a few claims try it", "reason"),
     Event("gate.opened", "info", "submission goes on", "reason shut_s"),
-    Event("limiter.changed", "debug", "another number of calls may be under way", "limit before reason"),
+    Event(
+        "limiter.changed",
+        "info",
+        "plainly more or fewer calls may be under way; one line in 10 s at most",
+        "limit before reason",
+    ),
     Event(
         "limiter.forgotten",
         "warning",

@@ -38,7 +38,7 @@ def _sections(tally: Tally) -> Iterable[tuple[str, Iterable[Row]]]:
         "Now",
         [
             ("calls in flight", tally.in_flight),
-            ("calls allowed in flight", tally.limit),
+            (_allowed(tally), tally.limit),
             ("claims queued", tally.queued),
             ("claims waiting for another attempt", tally.backing_off),
             ("results on their way out", tally.unsent_results),
@@ -57,6 +57,11 @@ def _sections(tally: Tally) -> Iterable[tuple[str, Iterable[Row]]]:
     )
     if tally.answers:
         yield "Answers by HTTP status", [(str(status), count) for status, count in sorted(tally.answers.items())]
+
+
+def _allowed(tally: Tally) -> str:
+    reason = f" ({tally.limit_reason.replace('_', ' ')})" if tally.limit_reason else ""
+    return f"calls allowed in flight{reason}"
 
 
 def _table(title: str, rows: Iterable[Row]) -> str:

@@ -1,0 +1,76 @@
+"""Tells how many calls may be under way and why: in the log when that changed plainly, in the ledger for `status`.
+
+An adaptive limit moves many times a minute. The tally has each move; the log has one line where the limit is a quarter
+away from the last one told, in ten seconds at most one.
+"""
+
+import time
+from collections.abc import Callable
+
+import anyio
+import msgspec
+import structlog
+
+from worker.errors import StorageFull
+from worker.flow.adaptive import LimitChange
+from worker.ports import Ledger
+from worker.tally import Tally
+
+log = structlog.get_logger()
+
+TOLD_EVERY_S = 10.0
+PLAINLY = 1.25
+NOTED_EVERY_S = 5.0
+LIMIT_NOW = "limiter.now"
+
+
+class LimitNow(msgspec.Struct, frozen=True):
+    """What `status` says of a limit: how many calls, the reason of its last change, and when that was noted."""
+
+    limit: int
+    reason: str
+    noted_at: float
+
+
+class LimitTeller:
+    """The observer of a limiter; `limit` is the one it begins with, `clock` a steady one."""
+
+    def __init__(self, tally: Tally, limit: int, reason: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._tally = tally
+        self._clock = clock
+        self._told = limit
+        self._told_at = clock()
+        tally.limit, tally.limit_reason = limit, reason
+
+    def changed(self, change: LimitChange) -> None:
+        """Count the change, and tell of it if it is plain and the last one was told long enough ago."""
+        self._tally.limit, self._tally.limit_reason = change.limit, change.reason
+        now = self._clock()
+        low, high = sorted((change.limit, self._told))
+        if now - self._told_at < TOLD_EVERY_S or high < PLAINLY * low:
+            return
+        log.info("limiter.changed", limit=change.limit, before=self._told, reason=change.reason)
+        self._told, self._told_at = change.limit, now
+
+
+async def keep_limit_noted(
+    ledger: Ledger, tally: Tally, *, every_s: float = NOTED_EVERY_S, wall: Callable[[], float] = time.time
+) -> None:
+    """Keep the limit in the ledger up to date until cancelled; while it does not move, nothing is written."""
+    noted = (0.0, "")
+    while True:
+        if (now := (tally.limit, tally.limit_reason)) != noted:
+            try:
+                await ledger.note(LIMIT_NOW, msgspec.json.encode(LimitNow(int(now[0]), now[1], wall())).decode())
+                noted = now
+            except StorageFull:
+                pass  # the flow waits for room as well, and tells
+        await anyio.sleep(every_s)
+
+
+def read_limit(note: str | None) -> LimitNow | None:
+    """Read what was noted; None if that is nothing, or an older version's."""
+    try:
+        return msgspec.json.decode(note, type=LimitNow) if note else None
+    except msgspec.MsgspecError:
+        return None
