@@ -9,6 +9,8 @@ import shutil
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -59,16 +61,17 @@ def test_of_several_workers_on_one_folder_one_is_killed_and_the_others_end_every
     done_by_then = int(FILES * dice.uniform(0.1, 0.4))
 
     runs = [site.start("run") for site in sites]
-    wait_until(lambda: all(run.has_logged("worker.started") for run in runs))
-    given = put(sites[0].inbox, files=FILES)
-    wait_until(lambda: sum(len(read_lines(site)) for site in sites) >= done_by_then, within_s=WITHIN_S)
-    # In a small folder the first to come may leave nothing to the last.
-    victim = dice.choice([n for n, run in enumerate(runs) if folder_of(run, spool)])
-    runs[victim].process.send_signal(signal.SIGSTOP)
-    held = {original_of(name) for name in folder_of(runs[victim], spool)}
-    killed = runs[victim].stop(signal.SIGKILL)
-    wait_until(lambda: len(entries(spool / "archive")) == given.files, within_s=WITHIN_S)
-    living = [run.stop(signal.SIGTERM) for run in runs if run.process.poll() is None]
+    with none_left(runs):
+        wait_until(lambda: all(run.has_logged("worker.started") for run in runs))
+        given = put(sites[0].inbox, files=FILES)
+        wait_until(lambda: sum(len(read_lines(site)) for site in sites) >= done_by_then, within_s=WITHIN_S)
+        # In a small folder the first to come may leave nothing to the last.
+        victim = dice.choice([n for n, run in enumerate(runs) if folder_of(run, spool)])
+        runs[victim].process.send_signal(signal.SIGSTOP)
+        held = {original_of(name) for name in folder_of(runs[victim], spool)}
+        killed = runs[victim].stop(signal.SIGKILL)
+        wait_until(lambda: len(entries(spool / "archive")) == given.files, within_s=WITHIN_S)
+        living = [run.stop(signal.SIGTERM) for run in runs if run.process.poll() is None]
 
     assert killed.returncode == -signal.SIGKILL
     assert [run.returncode for run in living] == [0] * (workers - 1)
@@ -88,6 +91,17 @@ def test_of_several_workers_on_one_folder_one_is_killed_and_the_others_end_every
     # Ledgers of their own: what the dead one had begun is begun anew, under the same ids, and nothing else is.
     assert twice <= held
     print(f"\n{workers} workers, {FILES} files: {len(held)} held at the kill, {len(twice)} told by two")  # noqa: T201
+
+
+@contextmanager
+def none_left(runs: Sequence[Run]) -> Iterator[None]:
+    """Leave no worker running, whatever is found."""
+    try:
+        yield
+    finally:
+        for run in runs:
+            if run.process.poll() is None:
+                run.process.kill()
 
 
 def folder_of(run: Run, spool: Path) -> list[str]:
