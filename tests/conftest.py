@@ -1,7 +1,5 @@
 """What holds for all tests: no example of a property is judged by the time it takes; machines are shared and noisy."""
 
-import os
-
 import hypothesis
 import pytest
 
@@ -9,11 +7,6 @@ from tests.faultcatalogue import table
 
 hypothesis.settings.register_profile("precheck", deadline=None)
 hypothesis.settings.load_profile("precheck")
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Say how many tests run at a time with ``-n auto``: they wait for processes and disks most of their time."""
-    return min(8, (os.cpu_count() or 1) + 1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
