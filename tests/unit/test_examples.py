@@ -13,18 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import cloudcoil.models.keda.v1alpha1 as keda
+import kubernetes_validate
 import pytest
+import yaml
 
 from worker.brokers.rabbitmq import address_of
 from worker.pipeline import FLUSH_WITHIN_S
 from worker.settings import Settings, describe, load, warnings_of
 from worker.tally import Tally
 from worker.telemetry.http import _application
-
-yaml = pytest.importorskip("yaml")
-kubernetes_validate = pytest.importorskip("kubernetes_validate")
-keda = pytest.importorskip("cloudcoil.models.keda.v1alpha1")
-pytest.importorskip("check_jsonschema")
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "config" / "compose.yaml"
