@@ -20,9 +20,9 @@ from worker.errors import CredentialsRefused, SourceUnavailable, StateError, Tok
 from worker.flow.gate import GateState
 from worker.flow.watch import Watch
 from worker.ledger import ParkedClaims, ParkedFilter, SqliteLedger, open_ledger
-from worker.limits import keep_limit_noted
+from worker.limits import keep_limit_noted, remember_limit
 from worker.openfiles import provide_open_files
-from worker.pacing import STEADY, make_pace, remember_limit
+from worker.pacing import STEADY, make_pace
 from worker.pausing import pause_file
 from worker.pipeline import Neighbours, Pipeline
 from worker.ports import Api, Sink, Source

@@ -1,4 +1,4 @@
-"""Tells how many calls may be under way and why: in the log when that changed plainly, in the ledger for `status`.
+"""What is told of the limit on calls under way, and what the ledger keeps of it: for `status` and for the next run.
 
 An adaptive limit moves many times a minute. The tally has each move; the log has one line where the limit is a quarter
 away from the last one told, in ten seconds at most one.
@@ -13,6 +13,7 @@ import structlog
 
 from worker.errors import StorageFull
 from worker.flow.adaptive import LimitChange
+from worker.flow.limiter import Limiter
 from worker.ports import Ledger
 from worker.tally import Tally
 
@@ -22,6 +23,7 @@ TOLD_EVERY_S = 10.0
 PLAINLY = 1.25
 NOTED_EVERY_S = 5.0
 LIMIT_NOW = "limiter.now"
+LAST_GOOD = "limiter.last_good"
 
 
 class LimitNow(msgspec.Struct, frozen=True):
@@ -33,18 +35,19 @@ class LimitNow(msgspec.Struct, frozen=True):
 
 
 class LimitTeller:
-    """The observer of a limiter; `limit` is the one it begins with, `clock` a steady one."""
+    """The observer of a limiter; `clock` is a steady one."""
 
-    def __init__(self, tally: Tally, limit: int, reason: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, tally: Tally, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._tally = tally
         self._clock = clock
-        self._told = limit
+        self._told: int | None = None
         self._told_at = clock()
-        tally.limit, tally.limit_reason = limit, reason
 
     def changed(self, change: LimitChange) -> None:
         """Count the change, and tell of it if it is plain and the last one was told long enough ago."""
         self._tally.limit, self._tally.limit_reason = change.limit, change.reason
+        if self._told is None:
+            self._told = change.before
         now = self._clock()
         low, high = sorted((change.limit, self._told))
         if now - self._told_at < TOLD_EVERY_S or high < PLAINLY * low:
@@ -74,3 +77,19 @@ def read_limit(note: str | None) -> LimitNow | None:
         return msgspec.json.decode(note, type=LimitNow) if note else None
     except msgspec.MsgspecError:
         return None
+
+
+async def remembered_limit(ledger: Ledger) -> int | None:
+    """Give the limit that was last good in the run before; None if there is none."""
+    noted = await ledger.noted(LAST_GOOD)
+    return int(noted) if noted and noted.isdigit() else None
+
+
+async def remember_limit(ledger: Ledger, limiter: Limiter) -> None:
+    """Note the last good limit for the next run."""
+    if limiter.last_good is None:
+        return
+    try:
+        await ledger.note(LAST_GOOD, str(limiter.last_good))
+    except StorageFull:
+        log.warning("limiter.forgotten", limit=limiter.last_good)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from tests.clocks import SetClock
 from worker.flow.adaptive import AdaptiveLimiter, LimitChange
 from worker.flow.limiter import FixedLimiter, Limiter, Signal
 
@@ -140,24 +141,15 @@ class Figures(NamedTuple):
     trace: list[tuple[float, LimitChange]]
 
 
-class Clock:
-    """The time of one run."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def play(
     service: Service,
-    limiter: Callable[[Clock, Callable[[LimitChange], None]], Limiter],
+    limiter: Callable[[SetClock, Callable[[LimitChange], None]], Limiter],
     *,
     seconds: float,
     since: float,
 ) -> Figures:
     """Run a service against a limiter and count from `since` on."""
-    clock = Clock()
+    clock = SetClock(0.0)
     trace: list[tuple[float, LimitChange]] = []
     bound = limiter(clock, lambda change: trace.append((clock.now, change)))
     under_way: list[tuple[float, int, float, Signal]] = []
@@ -176,11 +168,11 @@ def play(
     return Figures(ok / (seconds - since), lost / max(1, ok + lost), bound.limit, trace)
 
 
-def adaptive(clock: Clock, on_change: Callable[[LimitChange], None]) -> Limiter:
+def adaptive(clock: SetClock, on_change: Callable[[LimitChange], None]) -> Limiter:
     return AdaptiveLimiter(8, MAXIMUM, clock=clock, on_change=on_change)
 
 
-def fixed(limit: int) -> Callable[[Clock, Callable[[LimitChange], None]], Limiter]:
+def fixed(limit: int) -> Callable[[SetClock, Callable[[LimitChange], None]], Limiter]:
     return lambda _clock, _on_change: FixedLimiter(limit)
 
 

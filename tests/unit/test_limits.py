@@ -6,25 +6,16 @@ import anyio
 from anyio.lowlevel import checkpoint
 from structlog.testing import capture_logs
 
+from tests.clocks import SetClock
 from worker.flow.adaptive import LimitChange
 from worker.limits import LIMIT_NOW, LimitNow, LimitTeller, keep_limit_noted, read_limit
 from worker.tally import Tally
 from worker.testing import MemoryLedger
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_a_plain_change_is_told_once_in_ten_seconds_and_counted_at_once() -> None:
-    clock, tally = Clock(), Tally()
-    teller = LimitTeller(tally, 8, "started", clock=clock)
+    clock, tally = SetClock(), Tally()
+    teller = LimitTeller(tally, clock=clock)
 
     with capture_logs() as lines:
         clock.now += 5
@@ -47,8 +38,8 @@ def test_a_plain_change_is_told_once_in_ten_seconds_and_counted_at_once() -> Non
 
 
 def test_a_small_change_is_never_told() -> None:
-    clock, tally = Clock(), Tally()
-    teller = LimitTeller(tally, 100, "started", clock=clock)
+    clock, tally = SetClock(), Tally()
+    teller = LimitTeller(tally, clock=clock)
 
     with capture_logs() as lines:
         for limit in range(101, 120):

@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 import msgspec
 import pytest
 
+from tests.clocks import SetClock
 from tests.unit.simulator_calls import CREDENTIALS
 from worker.simulator.config import SimulatorConfig
 from worker.simulator.reply import Reply
@@ -23,14 +24,6 @@ def ask(tokens: Tokens, **changes: str) -> Reply:
 
 def bearer(reply: Reply) -> str:
     return f"Bearer {json_of(reply)['access_token']}"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_a_form_with_the_right_secret_gets_a_token() -> None:
@@ -89,7 +82,7 @@ def test_the_older_endpoint_takes_json_and_has_errors_of_oauths_shape() -> None:
 
 
 def test_a_token_ends_when_its_life_is_over() -> None:
-    clock = Clock()
+    clock = SetClock()
     tokens = Tokens(SimulatorConfig(token_lifetime_s=60), clock)
     token = bearer(ask(tokens))
 

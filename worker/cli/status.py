@@ -73,7 +73,7 @@ def status(
     console.print(disposition_table(state.totals, title="\nAll batches"))
     if (now := state.limit) is not None:
         reason = now.reason.replace("_", " ")
-        console.print(f"\ncalls allowed in flight: {now.limit:,} ({reason}), since {_time(now.noted_at)}", markup=False)
+        console.print(f"\ncalls allowed in flight: {now.limit:,} ({reason}), noted {_time(now.noted_at)}", markup=False)
     return 0
 
 
