@@ -31,9 +31,9 @@ CUTS = (0.9, 0.85, 0.8, 0.7)
 SLOW_START_CUT = 0.7
 REST_WINDOWS, REST_ANSWERS = 2, 200
 LEAST_LATENCY_S = 1e-4
-SEEMS_SLOWER = math.log(1.25)
+SEEMS_SLOWER = math.log(1.25)  # since the last doubling: not sure yet, so one more window is waited for
 TELLING = 32  # answers whose mean latency says something
-EASED_WINDOWS = 30
+EASED_WINDOWS = 30  # of rest where more load got less done
 
 
 class Bound:

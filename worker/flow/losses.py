@@ -26,12 +26,12 @@ SAME_SHARE = 0.6
 CONTRAST = 0.8
 PROOF_DEPTH = 0.6
 PROOF_LOSSES = 12
-EXCUSE_LOSSES = 3
-LEAST_CONTRAST = 50
+EXCUSE_LOSSES = 3  # at far lower limits, for a share to be known there
+LEAST_CONTRAST = 50  # attempts below, before the case may be closed by what they show
 MOST_ROUND_TRIPS = 50
 LATE_ROUND_TRIPS = 2.0
-SIGMAS = 3.0
-MEMORY = 0.97
+SIGMAS = 3.0  # beyond what chance does, for it is asked at every loss
+MEMORY = 0.97  # of each window, in the next one
 
 
 class Judgement(Enum):
