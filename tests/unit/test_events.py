@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
-from worker.telemetry.events import EVENTS, KEYS, NAMES, Event, find
+from worker.telemetry.events import EVENTS, NAMES, Event, find
+from worker.telemetry.keys import KEYS
 
 WORKER = Path(__file__).parents[2] / "worker"
 LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}

@@ -1,6 +1,6 @@
 """Logs: structlog and the standard library's logging, both through one allow-list to one stream.
 
-A line is ``ts``, ``level``, ``event`` and then keys of the catalogue (`worker.telemetry.events`). What is not on
+A line is ``ts``, ``level``, ``event`` and then keys of the allow-list (`worker.telemetry.keys`). What is not on
 the allow-list is left out and counted; an exception becomes its class, our code and ``file:line``; a library's
 line becomes its logger's name. Nothing here raises into the work.
 """

@@ -1,4 +1,4 @@
-"""What may stand in a log line: the allow-list of `worker.telemetry.events`, applied to every value.
+"""What may stand in a log line: the allow-list of `worker.telemetry.keys`, applied to every value.
 
 Pure functions, total by intent: whatever somebody logs, something harmless comes out.
 """
@@ -12,7 +12,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from worker.errors import WorkerError
-from worker.telemetry.events import KEYS, NAMES, Shape
+from worker.telemetry.events import NAMES
+from worker.telemetry.keys import KEYS, Shape
 
 WITHHELD = "[withheld]"
 UNNAMED = "event.unnamed"
