@@ -1,0 +1,29 @@
+"""The seams: one Protocol per neighbour of the flow, and the values that cross it.
+
+Every implementation and every fake in `worker.testing` passes the same conformance tests. A seam names only
+its contract: who calls, how often, and what holds on return.
+"""
+
+from worker.ports.api import Api
+from worker.ports.entries import Arrival, BatchSummary, Earlier, OpenedBatch, Position, Record, Spent
+from worker.ports.ledger import Ledger
+from worker.ports.replay import Replayable, ReplayBatch
+from worker.ports.sink import Emission, Sink
+from worker.ports.source import Source
+
+__all__ = [
+    "Api",
+    "Arrival",
+    "BatchSummary",
+    "Earlier",
+    "Emission",
+    "Ledger",
+    "OpenedBatch",
+    "Position",
+    "Record",
+    "ReplayBatch",
+    "Replayable",
+    "Sink",
+    "Source",
+    "Spent",
+]

@@ -1,0 +1,8 @@
+"""A fake for every seam, held to the same conformance tests as the real ones."""
+
+from worker.testing.api import ScriptedApi
+from worker.testing.ledger import ID_DIGITS, MemoryLedger
+from worker.testing.sink import MemorySink
+from worker.testing.source import MemorySource
+
+__all__ = ["ID_DIGITS", "MemoryLedger", "MemorySink", "MemorySource", "ScriptedApi"]

@@ -1,0 +1,84 @@
+"""A source in memory."""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from worker.claim import Delivery
+from worker.errors import SourceUnavailable
+
+
+class MemorySource:
+    """`worker.ports.Source` in memory. What is not settled outlives `close` and is given again, with the same `ref`.
+
+    `unready` are the names that `left_over` tells. While `failure` is set, `take` raises it.
+    """
+
+    def __init__(self) -> None:
+        self.failure: SourceUnavailable | None = None
+        self.settled: list[Delivery] = []
+        self.refused: list[tuple[Delivery, str, str]] = []
+        self.unready: list[str] = []
+        self._waiting: deque[Delivery] = deque()
+        self._held: dict[str, Delivery] = {}
+        self._arrived = anyio.Event()
+        self._put = 0
+
+    def put(self, name: str, data: bytes) -> Delivery:
+        """Deliver a batch, as a producer would."""
+        self._put += 1
+        delivery = Delivery(name=name, ref=f"memory:{self._put}", size=len(data), received_at=time.time(), data=data)
+        self._wait_for_taker([delivery])
+        return delivery
+
+    async def open(self) -> None:
+        """Find again what was held."""
+        await checkpoint()
+        self._give_back(list(self._held))
+
+    async def take(self, limit: int, *, wait: bool = True) -> Sequence[Delivery]:
+        """Give what was put."""
+        await checkpoint()
+        if self.failure is not None:
+            raise type(self.failure)(*self.failure.args)
+        while wait and not self._waiting:
+            self._arrived = anyio.Event()
+            await self._arrived.wait()
+        deliveries = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+        self._held.update({delivery.ref: delivery for delivery in deliveries})
+        return deliveries
+
+    async def settle(self, deliveries: Sequence[Delivery]) -> None:
+        """Note what was settled, once."""
+        await checkpoint()
+        self.settled += [delivery for delivery in deliveries if self._held.pop(delivery.ref, None) is not None]
+
+    async def refuse(self, delivery: Delivery, code: str, text: str) -> None:
+        """Note what was refused, and why."""
+        await checkpoint()
+        if self._held.pop(delivery.ref, None) is not None:
+            self.refused.append((delivery, code, text))
+
+    async def release(self, deliveries: Sequence[Delivery]) -> None:
+        """Give these again."""
+        await checkpoint()
+        self._give_back([delivery.ref for delivery in deliveries])
+
+    async def left_over(self) -> Sequence[str]:
+        """Tell the names in `unready`."""
+        await checkpoint()
+        return list(self.unready)
+
+    async def close(self) -> None:
+        """Keep everything."""
+        await checkpoint()
+
+    def _give_back(self, refs: Sequence[str]) -> None:
+        self._wait_for_taker([self._held.pop(ref) for ref in refs if ref in self._held])
+
+    def _wait_for_taker(self, deliveries: Sequence[Delivery]) -> None:
+        self._waiting.extend(deliveries)
+        self._arrived.set()
