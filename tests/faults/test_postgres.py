@@ -46,7 +46,7 @@ async def write(sink: Sink, wanted: Sequence[Emission]) -> int:
                 await sink.write(wanted)
             except SinkUnavailable:
                 waited += 1
-                await anyio.sleep(0.05)
+                await anyio.sleep(0.05)  # a pause between tries, as the worker makes
             else:
                 return waited
 
@@ -82,7 +82,7 @@ async def test_a_server_that_crashes_in_the_middle_has_every_row_once(server: Cl
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(write_all)
         while crashes < 2:
-            await anyio.sleep(0.2)
+            await anyio.sleep(0.2)  # results are written meanwhile, so that the crash finds some on their way
             await anyio.to_thread.run_sync(server.stop)
             await anyio.to_thread.run_sync(server.start)
             crashes += 1

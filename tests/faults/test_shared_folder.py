@@ -142,7 +142,7 @@ def test_however_many_names_there_are_the_first_claim_is_sent_within_seconds_in_
     run = site.start("run")
     wait_until(lambda: simulator.get("stats")["prechecks"] > asked)
     first_s = time.monotonic() - began
-    time.sleep(20.0)
+    time.sleep(20.0)  # for memory to grow in, if it did
     run.stop(signal.SIGTERM)
 
     results = read_results(site.results)

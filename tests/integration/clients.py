@@ -72,7 +72,7 @@ def sending(*parts: bytes | float, end: Callable[[Conversation], Any] = Conversa
             return
         for part in parts:
             if isinstance(part, float):
-                await asyncio.sleep(part)
+                await asyncio.sleep(part)  # the server's pace is what is tested
             else:
                 await talk.send(part)
         end(talk)

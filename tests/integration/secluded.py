@@ -91,7 +91,7 @@ async def silence_after_the_request() -> Told:
         await talk.receive()
         ip("link", "set", "lo", "down")
         await talk.answer(200, REJECTED)
-        await asyncio.sleep(60)
+        await asyncio.sleep(60)  # far beyond the attempt's time-out: the server itself ends nothing
 
     async with FaultServer(die) as server:
         return await attempt_at(server.origin, attempt_timeout_s=2.0)

@@ -320,7 +320,7 @@ class TestNobodyKnows:
     async def test_a_cancelled_attempt_leaves_no_connection_behind_that_could_answer_another_claim(self) -> None:
         async def late(talk: Conversation, request: Received) -> None:
             if len(server.requests) == 1:
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.2)  # until after the attempt was cancelled
             await talk.answer(200, REJECTED)
 
         async with FaultServer(answering(late)) as server, client_of(server.origin) as client:
