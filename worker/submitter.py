@@ -6,9 +6,9 @@
       ▲                                                         │
       └───────── due time, noted in the ledger ◀── not yet ─────┘   no slot and no lane is held meanwhile
 
-The dispatcher waits for whatever an attempt has to wait for and then opens a lane. A lane whose attempt has ended
-goes on with the next claim if that may begin at once, which under load it may: so the claims of a busy worker cost no
-task each. A drain stops the dispatcher; attempts under way are not cancelled, they have their own time-out.
+The dispatcher waits for whatever an attempt has to wait for and then gives it to a lane (`worker.lanes`). A lane whose
+attempt has ended goes on with the next claim if that may begin at once, which under load it may. A drain stops the
+dispatcher; attempts under way are not cancelled, they have their own time-out.
 """
 
 import time
@@ -28,6 +28,7 @@ from worker.flow.limiter import Signal
 from worker.flow.pace import Pace
 from worker.flow.retry import GiveUp
 from worker.flow.room import once_there_is_room
+from worker.lanes import Lanes
 from worker.ports import Api, Ledger
 from worker.recorder import Recorder
 from worker.reserving import Reservations
@@ -69,11 +70,13 @@ class Submitter:
 
     async def run(self) -> None:
         """Dispatch until `stop`, then wait for the attempts under way."""
-        async with anyio.create_task_group() as lanes:
+        async with anyio.create_task_group() as tasks:
+            lanes = Lanes(tasks, self._attempt, self._next_at_once)
             with self._dispatching:
                 while True:
                     if effort := await self._next():
-                        lanes.start_soon(self._lane, effort)
+                        lanes.begin(effort)
+            lanes.close()
 
     def stop(self) -> None:
         """Begin no further attempt."""
@@ -101,6 +104,12 @@ class Submitter:
 
     def _next_at_once(self) -> Effort | None:
         """Give the next claim if nothing has to be waited for; what has is the dispatcher's."""
+        effort = self._at_once()
+        if self._pace.limiter.in_flight < self._pace.limiter.limit:
+            self._slot_free.ring()
+        return effort
+
+    def _at_once(self) -> Effort | None:
         pace = self._pace
         stopped = self._dispatching.cancel_called
         if stopped or not pace.gate.is_open or self._recorder.crowded or not self._turns.any_now:
@@ -121,15 +130,6 @@ class Submitter:
         self._pace.budget.record(effort.repeated, self._steady())
         self._tally.in_flight += 1
         return effort
-
-    async def _lane(self, first: Effort) -> None:
-        """Make one attempt after another, as long as the next may begin at once."""
-        effort: Effort | None = first
-        while effort is not None:
-            await self._attempt(effort)
-            effort = self._next_at_once()
-            if self._pace.limiter.in_flight < self._pace.limiter.limit:
-                self._slot_free.ring()
 
     async def _attempt(self, effort: Effort) -> None:
         """Make one attempt and see to its end; whatever goes wrong here harms this claim only."""
