@@ -11,11 +11,14 @@ import sys
 import threading
 import urllib.parse
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import anyio
+import anyio.lowlevel
 import pytest
 import structlog
 
@@ -24,6 +27,7 @@ from worker.result import Disposition
 from worker.settings import TelemetrySettings
 from worker.tally import Tally
 from worker.telemetry import configure_logs
+from worker.telemetry.lines import MOST_GATHERED
 from worker.telemetry.logs import UnknownKey
 from worker.telemetry.scrub import UNNAMED, WITHHELD
 
@@ -431,3 +435,77 @@ def test_threads_may_log_at_once() -> None:
         content = pipe.read()
 
     assert len([json.loads(line) for line in content.splitlines()]) == 200
+
+
+@contextmanager
+def piped() -> Iterator[tuple[BinaryIO, Callable[[], list[str]]]]:
+    """A pipe to log into, and what has arrived in it: the events of each write that is there."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with os.fdopen(writer, "wb", buffering=0) as stream, os.fdopen(reader, "rb", buffering=0) as pipe:
+
+        def arrived() -> list[str]:
+            return [json.loads(line)["event"] for line in (pipe.read(1 << 20) or b"").splitlines()]
+
+        yield stream, arrived
+
+
+async def test_ordinary_lines_of_one_turn_of_the_loop_go_out_together_at_its_end() -> None:
+    with piped() as (stream, arrived):
+        configure_logs(TelemetrySettings(), stream)
+        log = structlog.get_logger()
+
+        log.info("batch.opened")
+        log.info("batch.settled")
+
+        assert arrived() == []
+        await anyio.lowlevel.checkpoint()
+        assert arrived() == ["batch.opened", "batch.settled"]
+        log.info("batch.opened")
+        await anyio.lowlevel.checkpoint()
+        assert arrived() == ["batch.opened"]
+
+
+async def test_a_warning_goes_out_at_once_and_takes_the_lines_before_it_along() -> None:
+    with piped() as (stream, arrived):
+        configure_logs(TelemetrySettings(), stream)
+
+        structlog.get_logger().info("batch.opened")
+        structlog.get_logger().warning("batch.doubted")
+
+        assert arrived() == ["batch.opened", "batch.doubted"]
+
+
+async def test_many_lines_in_one_turn_do_not_wait_for_its_end() -> None:
+    with piped() as (stream, arrived):
+        configure_logs(TelemetrySettings(), stream)
+
+        for _ in range(MOST_GATHERED + 1):
+            structlog.get_logger().info("batch.opened")
+
+        assert len(arrived()) == MOST_GATHERED
+
+
+def test_the_lines_of_a_loops_last_turn_are_written() -> None:
+    async def log_and_end() -> None:
+        structlog.get_logger().info("worker.stopped")
+
+    with piped() as (stream, arrived):
+        configure_logs(TelemetrySettings(), stream)
+
+        anyio.run(log_and_end)
+        anyio.run(log_and_end)
+
+        assert arrived() == ["worker.stopped"] * 2
+
+
+async def test_lines_that_cannot_be_written_are_counted_one_by_one() -> None:
+    tally = Tally()
+    with piped() as (stream, _):
+        configure_logs(TelemetrySettings(), stream, tally=tally)
+        structlog.get_logger().info("batch.opened")
+        structlog.get_logger().info("batch.opened")
+
+    structlog.get_logger().error("task.failed")
+
+    assert tally.log_lines_lost == 3

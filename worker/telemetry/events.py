@@ -161,7 +161,12 @@ EVENTS: tuple[Event, ...] = (
         "batch batch_id",
         "deliver a copy of the file: it is a new batch then",
     ),
-    Event("batch.opened", "info", "a batch is being worked on", "batch batch_id claims bytes duplicate_of answered"),
+    Event(
+        "batch.opened",
+        "info",
+        "a batch is being worked on; told at debug where it is one claim, whose lines say all",
+        "batch batch_id claims bytes duplicate_of answered",
+    ),
     Event(
         "batch.resumed",
         "info",

@@ -1,14 +1,21 @@
-"""Writes log lines, one system call each, and never raises: a broken pipe or a full disk costs lines, not claims.
+"""Writes log lines, and never raises: a broken pipe or a full disk costs lines, not claims.
+
+What is logged at debug and info in one turn of the event loop goes out in one system call at its end; a warning or an
+error goes out at once, and whatever waits before it. So a kill -9 costs at most the ordinary lines of one turn.
 
 A pipe whose reader has stopped reading is waited for, as with every program that logs to its standard output.
 """
 
+import asyncio
 import os
+from threading import Lock
 from typing import Any, BinaryIO, TextIO
 
 from worker.tally import Tally
 
 Stream = TextIO | BinaryIO
+
+MOST_GATHERED = 128
 
 
 class LineWriter:
@@ -18,26 +25,60 @@ class LineWriter:
         self._stream = stream
         self._tally = tally
         self._torn = False
+        self._gathered: list[bytes] = []
+        self._turn: asyncio.AbstractEventLoop | None = None  # the loop at the end of whose turn they are written
+        self._lock = Lock()
         try:
             stream.flush()
             self._descriptor: int | None = stream.fileno()
         except (AttributeError, OSError, ValueError):
             self._descriptor = None  # not a file: a test's buffer, or nothing at all
 
+    def gather(self, line: bytes) -> None:
+        """Write the line, which ends with its newline, with the others of this turn of the event loop."""
+        try:
+            loop = None if self._descriptor is None else asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None  # in a thread of its own
+        if loop is None:
+            self.write(line)
+            return
+        with self._lock:
+            self._gathered.append(line)
+            if self._turn is not loop:
+                self._turn = loop
+                loop.call_soon(self.flush)
+            if len(self._gathered) >= MOST_GATHERED:
+                self._write_gathered()
+
     def write(self, line: bytes) -> None:
-        """Write the line, which ends with its newline; if that fails, count it."""
+        """Write the line at once; if that fails, count it."""
+        with self._lock:
+            self._gathered.append(line)
+            self._write_gathered()
+
+    def flush(self) -> None:
+        """Write what has been gathered."""
+        with self._lock:
+            self._turn = None
+            self._write_gathered()
+
+    debug = info = msg = gather
+    warning = error = critical = write
+
+    def _write_gathered(self) -> None:
+        lines, self._gathered = self._gathered, []
+        data = b"".join(lines)
         try:
             if self._descriptor is None:
-                self._write_stream(line)
+                self._write_stream(data)
             elif self._torn:
-                self._write_rest(self._descriptor, b"\n" + line)  # half a line must not take this one in
-            elif (written := os.write(self._descriptor, line)) < len(line):
+                self._write_rest(self._descriptor, b"\n" + data)  # half a line must not take this one in
+            elif data and (written := os.write(self._descriptor, data)) < len(data):
                 self._torn = True
-                self._write_rest(self._descriptor, line[written:])
+                self._write_rest(self._descriptor, data[written:])
         except (OSError, ValueError, AttributeError):
-            self._tally.log_lines_lost += 1
-
-    debug = info = warning = error = critical = msg = write
+            self._tally.log_lines_lost += len(lines)
 
     def _write_rest(self, descriptor: int, rest: bytes) -> None:
         """Write all of it; until that is done, the last line stays torn."""

@@ -72,9 +72,12 @@ def log_crashes() -> None:
 
 
 class _StraightLogger(structlog.BoundLoggerBase):
-    """Hands the keys of a call to the processors as they are; structlog copies them twice on the way."""
+    """Hands the keys of a call to the processors as they are; structlog copies them three times on the way."""
 
     def _proxy_to_logger(self, method_name: str, event: str | None = None, **fields: Any) -> Any:
+        return self._hand_on(method_name, event, fields)
+
+    def _hand_on(self, method_name: str, event: str | None, fields: dict[str, Any]) -> Any:
         line: Any = {**self._context, **fields} if self._context else fields
         line["event"] = event
         try:
@@ -86,7 +89,16 @@ class _StraightLogger(structlog.BoundLoggerBase):
 
 
 def _logger_class(level: int) -> type[structlog.typing.FilteringBoundLogger]:
-    return type("Logger", (_StraightLogger, structlog.make_filtering_bound_logger(level)), {})
+    straight = {name: _method(name) for name, number in _LEVELS.items() if number >= level}
+    return type("Logger", (_StraightLogger, structlog.make_filtering_bound_logger(level)), straight)
+
+
+def _method(name: str) -> Callable[..., Any]:
+    def log(self: _StraightLogger, event: str | None = None, *_: object, **fields: Any) -> Any:
+        return self._hand_on(name, event, fields)
+
+    log.__name__ = name
+    return log
 
 
 class _Pipeline:

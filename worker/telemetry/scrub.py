@@ -24,27 +24,26 @@ _MOST_FRAMES = 12
 _BEYOND_DOUBLES = 1 << 53  # not every reader of JSON has integers beyond
 _WORD = re.compile(r"[A-Za-z0-9_.:/+\-]{0,100}\Z").match
 _EVENT = re.compile(r"[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*\Z").match
+_WORDS = frozenset(key for key, shape in KEYS.items() if shape == "word")
 _HOUSE = f"{Path(__file__).parents[2]}/"
 
 
 def scrub(fields: Mapping[str, Any], line: dict[str, Any]) -> list[str]:
     """Put into `line` what may be shown of `fields`, and name the keys that were dropped or withheld."""
     refused: list[str] = []
-    shape_of = KEYS.get
     for key, value in fields.items():
         # The common cases first: this runs for every key of every claim's line.
-        if value is None:
-            continue
-        shape = shape_of(key)
         kind = type(value)
-        if kind is str and shape == "word" and _WORD(value):
+        if (kind is str and key in _WORDS and _WORD(value)) or (
+            kind is int and key in KEYS and -_BEYOND_DOUBLES < value < _BEYOND_DOUBLES
+        ):
             line[key] = value
-        elif shape is None:
+        elif value is None:
+            continue
+        elif key not in KEYS:
             refused.append(key)
-        elif kind is int and -_BEYOND_DOUBLES < value < _BEYOND_DOUBLES:
-            line[key] = value
         else:
-            line[key] = shown = _shaped(shape, value)
+            line[key] = shown = _shaped(KEYS[key], value)
             if shown == WITHHELD:
                 refused.append(key)
     return refused
