@@ -16,14 +16,13 @@ from worker.claim import Batch
 # One statement sees one state of the ledger, even beside a running worker.
 FIND = """
 SELECT b.number, b.batch_id, b.name, b.received_at, b.environment, b.finished_at IS NOT NULL, b.total, b.content,
-    (SELECT count(DISTINCT r.ordinal) FROM results AS r WHERE r.batch_number = b.number),
+    (SELECT count(*) FROM (SELECT DISTINCT r.ordinal FROM results AS r WHERE r.batch_number = b.number)),
     (SELECT max(r.ordinal) FROM results AS r WHERE r.batch_number = b.number),
     (SELECT count(*) FROM parked AS p WHERE p.batch_number = b.number),
     (SELECT json_group_object(t.disposition, t.claims) FROM tallies AS t
         WHERE t.batch_number = b.number AND t.claims <> 0)
 FROM batches AS b
-WHERE b.number > :after AND b.number IN (
-    SELECT number FROM batches WHERE number > :newer_than UNION SELECT value FROM json_each(:also))
+WHERE b.number > :after AND (b.number > :newer_than OR b.number IN (SELECT value FROM json_each(:also)))
 ORDER BY b.number LIMIT :limit
 """
 
@@ -45,6 +44,7 @@ class Balance(msgspec.Struct, frozen=True):
 
 def balance(db: sqlite3.Connection, newer_than: int, also: Sequence[int], after: int, limit: int) -> Sequence[Balance]:
     """Balance the batches that are newer than a number, and those in `also`, in order from above number `after`."""
+    after = max(after, min(newer_than, *(number - 1 for number in also)) if also else newer_than)
     wanted = {"newer_than": newer_than, "also": json.dumps(list(also)), "after": after, "limit": limit}
     return [_balanced(row) for row in db.execute(FIND, wanted)]
 
