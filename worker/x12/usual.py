@@ -11,6 +11,10 @@ this shape is None here, and `worker.x12.claim_acknowledgement` and `worker.x12.
 price. Tests hold both readings against each other.
 """
 
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
 import msgspec
 
 from worker.x12.acknowledgements import at, has_break, read_marks
@@ -48,22 +52,26 @@ class UsualAcknowledgement(msgspec.Struct, frozen=True, gc=False):
 
 def is_usual_999(text: str) -> bool:
     """Tell whether this is a complete 999 that accepts the one set it speaks of, without findings."""
-    pieces, element, _ = _pieces(text, "999")
-    if len(pieces) != 11:
+    marks = read_marks(text[:_LONGEST_ISA]) if text.startswith("ISA") else None
+    if marks is None or marks.segment + " " in text or has_break(text):
         return False
-    ak1, ak2, ik5, ak9 = pieces[3:7]
-    return (
-        ak1.startswith(f"AK1{element}")
-        and ak2.startswith(f"AK2{element}")
-        and ik5 == f"IK5{element}A"
-        and ak9.startswith(f"AK9{element}A{element}")
-        and ak9.count(element) <= 4
-    )
+    return _usual_999(marks.element, marks.segment)(text) is not None
+
+
+@lru_cache(maxsize=64)
+def _usual_999(element: str, segment: str) -> Callable[[str], object]:
+    """Make the test for a 999 with these delimiters: the 999 is short, and one pattern sees all of it at once."""
+    e, s = re.escape(element), re.escape(segment)
+    begun = ["ISA", "GS", f"ST{e}999", "AK1", "AK2"]
+    ended = ["SE", "GE", "IEA"]
+    rest = f"{e}[^{s}]*{s}"
+    accepted = f"IK5{e}A{s}AK9{e}A(?:{e}[^{e}{s}]*){{1,3}}{s}"
+    return re.compile("".join([*(tag + rest for tag in begun), accepted, *(tag + rest for tag in ended)])).fullmatch
 
 
 def read_usual_277ca(text: str) -> UsualAcknowledgement | None:
     """Read a usual 277CA; None for any other."""
-    pieces, element, component = _pieces(text, "277")
+    pieces, element, component = _pieces(text)
     statuses: list[UsualStatus] = []
     claim_number = ""
     payer_claim_number: str | None = None
@@ -112,8 +120,8 @@ _CONTROLS = frozenset({"ST", "SE"})
 _NONE: tuple[list[str], str, str] = ([], "", "")
 
 
-def _pieces(text: str, kind: str) -> tuple[list[str], str, str]:
-    """Split one interchange around one set of this kind, with its delimiters; nothing for what is not just that."""
+def _pieces(text: str) -> tuple[list[str], str, str]:
+    """Split one interchange around one 277, with its delimiters; nothing for what is not just that."""
     marks = read_marks(text[:_LONGEST_ISA]) if text.startswith("ISA") else None
     if marks is None or marks.segment + " " in text or has_break(text):
         return _NONE
@@ -123,7 +131,7 @@ def _pieces(text: str, kind: str) -> tuple[list[str], str, str]:
         len(pieces) > 2 + _TRAILER
         and not pieces[-1]
         and pieces[1].startswith("GS" + element)
-        and pieces[2].startswith(f"ST{element}{kind}{element}")
+        and pieces[2].startswith(f"ST{element}277{element}")
         and pieces[-4].startswith("SE" + element)
         and pieces[-3].startswith("GE" + element)
         and pieces[-2].startswith("IEA" + element)
