@@ -39,7 +39,8 @@ class OpenBatch:
         self.fresh: deque[Claim] = deque()
         self.earlier: Earlier | None = None
         self.partial = False
-        self.sent = self.reserved = self.asked = opened.dispatched_through
+        self.sent = opened.dispatched_through
+        self.reserved = self.asked = max(opened.dispatched_through, opened.reserved)
         self.wants_more = Bell()
 
     @property

@@ -26,7 +26,7 @@ from worker.errors import SourceUnavailable, StateError
 from worker.feeding import Feeder
 from worker.flow.gate import Gate
 from worker.flow.room import once_there_is_room
-from worker.ports import Ledger, OpenedBatch, Source
+from worker.ports import Arrival, Ledger, OpenedBatch, Source
 from worker.preparing import Prepared, prepare_all
 from worker.settings import InputSettings
 from worker.tally import Tally
@@ -60,6 +60,7 @@ class Intake:
         *,
         most_open: int,
         most_fresh: int,
+        most_reserved: int,
         force: bool = False,
     ) -> None:
         self._source = source
@@ -73,12 +74,14 @@ class Intake:
         self._environment = environment
         self._most_open = most_open
         self._most_fresh = most_fresh
+        self._most_reserved = most_reserved
         self._force = force
         self._threads = anyio.CapacityLimiter(1)
         self.available = True
         self.known_claims = 0
         self.revisited: list[int] = []
         self._unopened: dict[str, Delivery] = {}
+        self._log = log.bind()  # once: looking up how to log costs as much as a fourth of a line
 
     async def run(self, *, once: bool = False) -> None:
         """Take and open batches until cancelled; with `once`, until the source has nothing ready any more."""
@@ -139,21 +142,46 @@ class Intake:
             return deliveries
 
     async def _open(self, deliveries: Sequence[Delivery], feeders: TaskGroup) -> None:
-        prepare = partial(prepare_all, deliveries, self._settings)
-        prepared = await anyio.to_thread.run_sync(prepare, limiter=self._threads)
         sound = []
-        for one in prepared:
+        for one in await self._prepared(deliveries):
             if one.survey.refusal is None:
                 sound.append(one)
             else:
                 await self._refuse(one)
         if not sound:
             return
-        arrivals = [one.arrival for one in sound]
+        arrivals = self._arrivals(sound)
         crashpoint("after_read")
-        opened = await once_there_is_room(self._gate, lambda: self._ledger.open_batches(arrivals), what="ledger")
-        for one, known in zip(sound, opened, strict=True):
-            await self._start(one, known, feeders)
+        opened = await once_there_is_room(self._gate, lambda: self._noted(arrivals), what="ledger")
+        started = [await self._board_one(one, known) for one, known in zip(sound, opened, strict=True)]
+        for one, batch in zip(sound, started, strict=True):
+            if batch.finished:
+                continue
+            if one.claims is None:
+                feeders.start_soon(self._feeder.feed, batch, one)
+            else:
+                await self._feeder.hand_on(batch, one.claims)
+
+    async def _prepared(self, deliveries: Sequence[Delivery]) -> Sequence[Prepared]:
+        if all(delivery.only is not None for delivery in deliveries):
+            return prepare_all(deliveries, self._settings)  # nothing is left to read: a thread would cost more
+        prepare = partial(prepare_all, deliveries, self._settings)
+        return await anyio.to_thread.run_sync(prepare, limiter=self._threads)
+
+    def _arrivals(self, sound: Sequence[Prepared]) -> Sequence[Arrival]:
+        """Have the claims that will soon get their turn noted as begun with their batch, which saves a commit."""
+        ahead = max(0, self._most_reserved - self._turns.fresh)
+        arrivals = []
+        for one in sound:
+            reserved = min(one.units, ahead)
+            ahead -= reserved
+            arrivals.append(one.arrival(reserved))
+        return arrivals
+
+    async def _noted(self, arrivals: Sequence[Arrival]) -> Sequence[OpenedBatch]:
+        with anyio.CancelScope(shield=True):  # what is noted must reach the board: it is given back from there
+            opened = await self._ledger.open_batches(arrivals)
+        return opened  # noqa: RET504 - from within the block, mypy would take the shield for one that may swallow
 
     async def _refuse(self, one: Prepared) -> None:
         refusal = one.survey.refusal
@@ -163,7 +191,7 @@ class Intake:
         self._tally.batches_refused += 1
         log.warning("batch.refused", batch=one.delivery.name, code=refusal.code)
 
-    async def _start(self, one: Prepared, known: OpenedBatch, feeders: TaskGroup) -> None:
+    async def _board_one(self, one: Prepared, known: OpenedBatch) -> OpenBatch:
         if not known.done and known.total not in (None, one.units):
             name = known.batch.name
             raise StateError(f"batch {name} was begun with another input.split; end it with that, then change it")
@@ -177,12 +205,7 @@ class Intake:
             self.known_claims += one.units - batch.answered
         self._tell_opened(one, batch)
         self._board.open(batch)
-        if batch.finished:
-            return
-        if one.claims is None:
-            feeders.start_soon(self._feeder.feed, batch, one)
-        else:
-            await self._feeder.hand_on(batch, one.claims)
+        return batch
 
     async def _open_again(self, one: Prepared, known: OpenedBatch) -> OpenBatch:
         """Open a batch so that claims with a result are sent again, too; not if the ledger has forgotten some."""
@@ -198,7 +221,8 @@ class Intake:
 
     def _tell_opened(self, one: Prepared, batch: OpenBatch) -> None:
         resumed = bool(batch.opened.answered or batch.opened.dispatched_through)
-        log.info(
+        tell = self._log.info if resumed or one.units != 1 else self._log.debug
+        tell(
             "batch.resumed" if resumed else "batch.opened",
             batch=batch.batch.name,
             batch_id=batch.batch.batch_id,

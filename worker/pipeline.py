@@ -31,6 +31,7 @@ from worker.outbox import Outbox
 from worker.ports import Api, Emission, Ledger, Replayable, Sink, Source
 from worker.recorder import Recorder
 from worker.replay import Replay
+from worker.reserving import AHEAD
 from worker.screening import make_screen
 from worker.settings import Settings
 from worker.settings.environment import claims_per_run
@@ -160,6 +161,7 @@ class Pipeline:
                 settings.environment,
                 most_open=most_open,
                 most_fresh=most_fresh,
+                most_reserved=AHEAD if settings.api.safe_to_repeat else 0,
                 force=force,
             )
         self._submitter = Submitter(

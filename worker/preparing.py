@@ -42,11 +42,12 @@ class Prepared(msgspec.Struct, frozen=True):
     claims: list[SplitClaim] | None
     sight: Sight | None = None
 
-    @property
-    def arrival(self) -> Arrival:
-        """Say it as the ledger wants to know it."""
+    def arrival(self, reserved: int) -> Arrival:
+        """Say it as the ledger wants to know it, with the ordinal up to which first attempts are noted at once."""
         delivery = self.delivery
-        return Arrival(self.sha256, delivery.ref, delivery.name, delivery.size, delivery.received_at, self.units)
+        return Arrival(
+            self.sha256, delivery.ref, delivery.name, delivery.size, delivery.received_at, self.units, reserved
+        )
 
 
 def prepare_all(deliveries: Sequence[Delivery], settings: InputSettings) -> list[Prepared]:

@@ -135,6 +135,25 @@ async def test_a_first_attempt_without_an_end_is_told_by_the_mark(place: Place) 
     assert again.answered == frozenset()
 
 
+async def test_first_attempts_can_be_noted_with_the_arrival_of_a_new_batch(place: Place) -> None:
+    ahead = Arrival(SHA, "in/a.837", "a.837", 1000, 1_700_000_000.0, 5, reserved=3)
+    async with place() as ledger:
+        (new,) = await ledger.open_batches([ahead])
+        assert (new.reserved, new.dispatched_through) == (3, 0)
+    async with place() as ledger:
+        assert (await opened(ledger)).dispatched_through == 3
+
+
+async def test_an_arrival_that_is_known_notes_nothing(place: Place) -> None:
+    async with place() as ledger:
+        batch = (await opened(ledger, total=5)).batch
+        await ledger.reserve({batch.number: 2})
+        (known,) = await ledger.open_batches([Arrival(SHA, "in/a.837", "a.837", 1000, 1.0, 5, reserved=4)])
+        assert (known.reserved, known.dispatched_through) == (0, 2)
+    async with place() as ledger:
+        assert (await opened(ledger)).dispatched_through == 2
+
+
 async def test_what_was_noted_and_not_sent_can_be_unsaid(place: Place) -> None:
     async with place() as ledger:
         batch, other = (await opened(ledger)).batch, (await opened(ledger, OTHER_SHA, "in/other")).batch

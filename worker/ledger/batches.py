@@ -23,7 +23,8 @@ GROUP BY s.stem
 """
 
 ADD_BATCHES = """
-INSERT INTO batches (number, batch_id, sha256, ref, environment, name, size, received_at, opened_at, total)
+INSERT INTO batches (
+    number, batch_id, sha256, ref, environment, name, size, received_at, opened_at, total, dispatched_through)
 VALUES {rows}
 """
 
@@ -86,8 +87,8 @@ def _add(
         same = earlier[stem] = earlier.get(stem, 0) + 1
         batch_id = f"{stem}-{same}" if same > 1 else stem
         added[key] = Batch(number, batch_id, arrival.name, arrival.received_at, environment)
-        row = (number, batch_id, *key, environment, arrival.name, arrival.size, arrival.received_at, now, arrival.total)
-        rows.append(row)
+        delivered = (arrival.name, arrival.size, arrival.received_at)
+        rows.append((number, batch_id, *key, environment, *delivered, now, arrival.total, arrival.reserved))
     write_rows(db, ADD_BATCHES, rows)
     return added
 

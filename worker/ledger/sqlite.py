@@ -97,7 +97,9 @@ class SqliteLedger(LedgerReads):
         known = [(batch, original) for batch, was_known, original in opened if was_known]
         recalled = iter(await self._read(recall, known) if known else ())
         return [
-            next(recalled) if was_known else OpenedBatch(batch=batch, original=original, total=arrival.total)
+            next(recalled)
+            if was_known
+            else OpenedBatch(batch=batch, original=original, total=arrival.total, reserved=arrival.reserved)
             for arrival, (batch, was_known, original) in zip(arrivals, opened, strict=True)
         ]
 

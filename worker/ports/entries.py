@@ -8,7 +8,8 @@ from worker.claim import Batch, Claim
 class Arrival(msgspec.Struct, frozen=True, gc=False):
     """A delivery about to be worked on, as the ledger wants to know it.
 
-    `sha256` is hex of the batch's bytes, `total` the number of its claims, which the survey has counted.
+    `sha256` is hex of the batch's bytes, `total` the number of its claims, which the survey has counted. `reserved`
+    is the ordinal up to which first attempts are noted with the entry, should it be new: see `Ledger.reserve`.
     """
 
     sha256: str
@@ -17,6 +18,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     size: int
     received_at: float
     total: int | None = None
+    reserved: int = 0
 
 
 class Spent(msgspec.Struct, frozen=True, gc=False):
@@ -36,6 +38,7 @@ class OpenedBatch(msgspec.Struct, frozen=True):
     (ordinals missing from it and not above `dispatched_through` spent one attempt, outcome unknown).
     `last_seq` is the highest position of the batch's results in the outbox, 0 for none. `done`: it was
     settled before; only the source does not know yet. `original` is the earlier batch of equal bytes, if any.
+    `reserved` is what was noted for a new one as it arrived, and is 0 for one that was known.
     """
 
     batch: Batch
@@ -46,6 +49,7 @@ class OpenedBatch(msgspec.Struct, frozen=True):
     total: int | None = None
     done: bool = False
     original: Batch | None = None
+    reserved: int = 0
 
 
 class Earlier(msgspec.Struct, frozen=True):

@@ -137,7 +137,9 @@ class MemoryLedger:
     def _open(self, arrival: Arrival) -> OpenedBatch:
         equal = [batch for (sha256, _), batch in self._deliveries.items() if sha256 == arrival.sha256]
         batch = self._deliveries.get((arrival.sha256, arrival.ref))
+        reserved = 0
         if batch is None:
+            reserved = arrival.reserved
             stem = arrival.sha256[:ID_DIGITS]
             earlier = sum(known.batch_id[:ID_DIGITS] == stem for known in self._batches)
             batch_id = f"{stem}-{earlier + 1}" if earlier else stem
@@ -148,10 +150,12 @@ class MemoryLedger:
                 self._totals[batch.number] = arrival.total
         finished = [known for known in equal if known.number in self._finished and known.number < batch.number]
         answered = self._latest(batch.number)
+        dispatched_through = self._marks[batch.number]
+        self._marks[batch.number] = max(dispatched_through, reserved)
         return OpenedBatch(
             batch=batch,
             answered=frozenset(answered),
-            dispatched_through=self._marks[batch.number],
+            dispatched_through=dispatched_through,
             spent=self._recalled(batch.number, answered.keys()),
             last_seq=max(
                 (seq for seq, record in self.records.values() if record.batch_number == batch.number), default=0
@@ -159,6 +163,7 @@ class MemoryLedger:
             total=self._totals.get(batch.number),
             done=batch.number in self._finished,
             original=finished[0] if finished else None,
+            reserved=reserved,
         )
 
     def _recalled(self, batch_number: int, answered: Set[int]) -> dict[int, Spent]:
