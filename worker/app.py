@@ -16,9 +16,10 @@ import structlog
 
 from worker import __version__, sinks, sources
 from worker.brokers.attempts import attempts_file
-from worker.errors import CredentialsRefused, SourceUnavailable, StateError, TokenUnavailable, Unfinished
+from worker.errors import CredentialsRefused, StateError, TokenUnavailable, Unfinished
 from worker.flow.gate import GateState
 from worker.flow.watch import Watch
+from worker.inheritance import Inheritance
 from worker.ledger import ParkedClaims, ParkedFilter, SqliteLedger, open_ledger
 from worker.limits import keep_limit_noted, remember_limit
 from worker.openfiles import provide_open_files
@@ -43,6 +44,7 @@ from worker.upkeep import (
     obey_pause,
     obey_signals,
     purge,
+    tell_left_over,
 )
 
 log = structlog.get_logger()
@@ -87,7 +89,8 @@ async def work(
             for url in settings.output.urls
         ]
         api = await parts.enter_async_context(open_client(settings))
-        intake = _source(settings, source, replay, create=create)
+        heir = await Inheritance.prepared(ledger, settings, outputs)
+        intake = _source(settings, source, replay, heir, create=create)
         period = await begin_period(ledger)
         pace = await make_pace(settings, ledger, tally)
         pause = pause_file(settings.state.url)
@@ -131,7 +134,7 @@ async def work(
         finally:
             await remember_limit(ledger, pace.limiter)
         if once:
-            await _tell_left_over(intake)
+            await tell_left_over(intake)
         log.info("worker.stopped", claims=tally.claims_completed, batches=tally.batches_done)
         if once:
             await _balance_books(ledger, period, pipeline)
@@ -144,12 +147,15 @@ async def work(
     return tally
 
 
-def _source(settings: Settings, given: Source | None, replay: ParkedFilter | None, *, create: bool) -> Source:
+def _source(
+    settings: Settings, given: Source | None, replay: ParkedFilter | None, heir: Inheritance | None, *, create: bool
+) -> Source:
     if replay is not None:
         return NoSource()
     return given or sources.from_url(
         settings.input.url,
         settings.input,
+        heir=heir,
         prefetch=settings.flow.max_in_flight,
         attempts_file=attempts_file(settings.state.url),
         create=create,
@@ -176,16 +182,6 @@ async def _authorize(api: Api, watch: Watch) -> None:
         watch.token_unavailable(str(unavailable))
     except CredentialsRefused as refused:
         watch.credentials_refused(str(refused))
-
-
-async def _tell_left_over(source: Source) -> None:
-    try:
-        left = await source.left_over()
-    except SourceUnavailable as error:
-        log.error("input.unavailable", detail=str(error))  # noqa: TRY400 - the place is named
-        return
-    if left:
-        log.warning("input.unready", names=", ".join(left[:20]), count=len(left))
 
 
 def _spare_the_collector() -> None:

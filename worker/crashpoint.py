@@ -23,6 +23,8 @@ recovery_tail_found   a torn record was found at the end of the results file
 recovery_tail_cut     … and is cut off, not synced
 recovery_work_moved   one batch of a dead worker is in our work folder, others may not be
 recovery_work_emptied … all are, the dead worker's folder still stands
+inherited             our ledger knows what a dead worker's knows of its batches, which are still in its folder
+set_aside             … and theirs knows that they go on elsewhere
 recovery_recalled     what the ledger knows of batches begun before is read
 ===================== ==================================================================================
 """

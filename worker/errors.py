@@ -5,6 +5,7 @@
     WorkerError
      ├── SettingsError          a setting is missing, unknown or wrong                  exit 2
      ├── StateError             the ledger or a sink cannot be used                      exit 3
+     │    ├── StateHeld         … because another process has it
      │    └── StorageFull       … for now: no room; pause, keep what was received, try again
      │         └── SinkUnavailable   … for now: it cannot be reached (a broker or a database is down)
      ├── CredentialsRefused     the token endpoint or the API refuses who we are         exit 4
@@ -35,6 +36,10 @@ class SettingsError(WorkerError):
 
 class StateError(WorkerError):
     """The ledger or a sink cannot be used: stop, touch nothing, let an operator look."""
+
+
+class StateHeld(StateError):
+    """Another process has the ledger."""
 
 
 class StorageFull(StateError):

@@ -12,11 +12,12 @@ import anyio
 import anyio.to_thread
 import structlog
 
-from worker.errors import StateError, StorageFull
+from worker.errors import SourceUnavailable, StateError, StorageFull
 from worker.flow.gate import Gate
 from worker.ledger import SqliteLedger
 from worker.pausing import read_pause
 from worker.pipeline import Pipeline
+from worker.ports import Source
 from worker.tally import Tally
 
 log = structlog.get_logger()
@@ -96,6 +97,17 @@ async def keep_to_allowance(pipeline: Pipeline, tally: Tally, once: bool) -> Non
     log.warning("sandbox.capped", pending=pipeline.turns.fresh)
     if once:
         pipeline.drain()
+
+
+async def tell_left_over(source: Source) -> None:
+    """Warn of the inputs that a `once` run leaves because they are not ready."""
+    try:
+        left = await source.left_over()
+    except SourceUnavailable as error:
+        log.error("input.unavailable", detail=str(error))  # noqa: TRY400 - the place is named
+        return
+    if left:
+        log.warning("input.unready", names=", ".join(left[:20]), count=len(left))
 
 
 async def gauge(pipeline: Pipeline, tokens_had: Callable[[], int], tally: Tally) -> None:

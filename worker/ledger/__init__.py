@@ -10,15 +10,19 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from worker.errors import SettingsError
+from worker.errors import SettingsError, StateError
 from worker.ledger.balance import Balance
+from worker.ledger.estates import Estate
+from worker.ledger.opening import identity_of
 from worker.ledger.parked import ParkedClaim, ParkedFilter, ParkedGroup
+from worker.ledger.place import file_is_there
 from worker.ledger.reads import LedgerReads
 from worker.ledger.replayable import ParkedClaims
 from worker.ledger.sqlite import SqliteLedger, open_sqlite, open_sqlite_readonly
 
 __all__ = [
     "Balance",
+    "Estate",
     "LedgerReads",
     "ParkedClaim",
     "ParkedClaims",
@@ -27,6 +31,7 @@ __all__ = [
     "SqliteLedger",
     "open_ledger",
     "open_ledger_readonly",
+    "open_left_ledger",
 ]
 
 KNOWN_SCHEMES = ("sqlite:",)
@@ -45,6 +50,21 @@ def open_ledger(
         or held by another process; it is left as it was.
     """
     return open_sqlite(_path(url), environment=environment, clock=clock)
+
+
+def open_left_ledger(
+    path: Path, identity: str, *, environment: str, clock: Callable[[], float] = time.time
+) -> SqliteLedger:
+    """Hold the ledger of a dead worker, to take over its batches; blocking. Close it.
+
+    :raises worker.errors.StateHeld: if its worker lives again.
+    :raises worker.errors.StateError: if this very ledger is not there, or cannot be used; it is left as it was.
+    """
+    if not path.is_absolute() or not file_is_there(path):
+        raise StateError(f"ledger: there is none at {path}")
+    if identity_of(path) != identity:
+        raise StateError(f"ledger: {path} is another one")
+    return SqliteLedger.opened(path, environment, clock, hand_over=True)
 
 
 def open_ledger_readonly(url: str) -> AbstractAsyncContextManager[LedgerReads]:

@@ -12,25 +12,28 @@ from typing import Any
 import msgspec
 
 from worker.claim import Batch
+from worker.ledger.elsewhere import ELSEWHERE
 
 # One statement sees one state of the ledger, even beside a running worker.
-FIND = """
+FIND = f"""
 SELECT b.number, b.batch_id, b.name, b.received_at, b.environment, b.finished_at IS NOT NULL, b.total, b.content,
     (SELECT count(*) FROM (SELECT DISTINCT r.ordinal FROM results AS r WHERE r.batch_number = b.number)),
     (SELECT max(r.ordinal) FROM results AS r WHERE r.batch_number = b.number),
     (SELECT count(*) FROM parked AS p WHERE p.batch_number = b.number),
     (SELECT json_group_object(t.disposition, t.claims) FROM tallies AS t
-        WHERE t.batch_number = b.number AND t.claims <> 0)
+        WHERE t.batch_number = b.number AND t.claims <> 0),
+    {ELSEWHERE}
 FROM batches AS b
 WHERE b.number > :after AND (b.number > :newer_than OR b.number IN (SELECT value FROM json_each(:also)))
 ORDER BY b.number LIMIT :limit
-"""
+"""  # noqa: S608 - joined from constants
 
 
 class Balance(msgspec.Struct, frozen=True):
     """One batch's books. `problem` says why they do not balance; "" if they do.
 
-    `claims` is None where the batch's total was not told; then nothing is known of what is pending.
+    `claims` is None where the batch's total was not told; then nothing is known of what is pending. Of a batch that
+    another ledger goes on with only what was answered here is entered.
     """
 
     batch: Batch
@@ -53,6 +56,8 @@ def _balanced(row: Sequence[Any]) -> Balance:
     done, total, content, answered, highest, parked = row[5:11]
     counts: dict[str, int] = json.loads(row[11])
     counted = sum(counts.values())
+    if row[12]:
+        return Balance(Batch(*row[:5]), True, counted, counts, 0, parked, "")
     return Balance(
         batch=Batch(*row[:5]),
         done=bool(done),

@@ -1,9 +1,10 @@
 """A batch's life in the ledger: recognised or new, complete, finished. Many at a time, in few statements."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from worker.claim import Batch
+from worker.ledger.elsewhere import ELSEWHERE, bring_back
 from worker.ledger.rows import read_rows, write_rows
 from worker.ports import Arrival
 
@@ -16,9 +17,11 @@ FROM arrivals AS a JOIN batches AS b ON b.sha256 = a.sha256 AND b.ref = a.ref AN
 """
 
 # By the stem and not the whole digest: two that share a stem must not share an id. "g" follows the hex digits.
-COUNT_EARLIER = """
+# The highest number and not how many: a batch that was taken over has brought the number it had elsewhere.
+LAST_EARLIER = """
 WITH stems (stem) AS (VALUES {rows})
-SELECT s.stem, count(*) FROM stems AS s JOIN batches AS b ON b.sha256 >= s.stem AND b.sha256 < s.stem || 'g'
+SELECT s.stem, max(iif(b.batch_id = s.stem, 1, CAST(substr(b.batch_id, length(s.stem) + 2) AS INTEGER)))
+FROM stems AS s JOIN batches AS b ON b.sha256 >= s.stem AND b.sha256 < s.stem || 'g'
 GROUP BY s.stem
 """
 
@@ -29,14 +32,14 @@ VALUES {rows}
 """
 
 # The other columns are those of the row with the lowest number (sqlite.org/lang_select.html#bareagg).
-FIND_ORIGINALS = """
-WITH opened (number) AS (VALUES {rows})
-SELECT b.number, min(e.number), e.batch_id, e.name, e.received_at, e.environment
-FROM opened AS o JOIN batches AS b ON b.number = o.number
-JOIN batches AS e ON e.sha256 = b.sha256 AND e.environment = b.environment AND e.number < b.number
-WHERE e.finished_at IS NOT NULL AND e.content = 'kept'
-GROUP BY b.number
-"""
+FIND_ORIGINALS = f"""
+WITH opened (number) AS (VALUES {{rows}})
+SELECT o.number, min(b.number), b.batch_id, b.name, b.received_at, b.environment
+FROM opened JOIN batches AS o ON o.number = opened.number
+JOIN batches AS b ON b.sha256 = o.sha256 AND b.environment = o.environment AND b.number < o.number
+WHERE b.finished_at IS NOT NULL AND b.content = 'kept' AND NOT {ELSEWHERE}
+GROUP BY o.number
+"""  # noqa: S608 - joined from constants
 
 FORGET_ATTEMPTS = "DELETE FROM attempts WHERE batch_number IN ({rows}) AND generation = 1"
 
@@ -55,6 +58,7 @@ def open_arrivals(
         deliveries.setdefault((arrival.sha256, arrival.ref), arrival)
     wanted = [(sha256, ref, environment) for sha256, ref in deliveries]
     batches = {(sha256, ref): Batch(*row) for sha256, ref, *row in read_rows(db, FIND_DELIVERIES, wanted)}
+    bring_back(db, [batch.number for batch in batches.values()])
     fresh = {key: arrival for key, arrival in deliveries.items() if key not in batches}
     if fresh:
         batches |= _add(db, fresh, environment, now)
@@ -68,6 +72,14 @@ def open_arrivals(
     return opened
 
 
+def free_id(db: sqlite3.Connection, wanted: str) -> str:
+    """Give this batch id if no batch here has it, else the next of its stem."""
+    if not db.execute("SELECT 1 FROM batches WHERE batch_id = ?", (wanted,)).fetchone():
+        return wanted
+    stem = wanted[:ID_DIGITS]
+    return _spelled_id(stem, _last_earlier(db, {stem}).get(stem, 0) + 1)
+
+
 def finish(db: sqlite3.Connection, numbers: Sequence[int], now: float) -> None:
     """Note that nothing of these batches is left to do, and forget what their claims had cost."""
     keys = [(number,) for number in numbers]
@@ -78,19 +90,26 @@ def finish(db: sqlite3.Connection, numbers: Sequence[int], now: float) -> None:
 def _add(
     db: sqlite3.Connection, fresh: Mapping[tuple[str, str], Arrival], environment: str, now: float
 ) -> dict[tuple[str, str], Batch]:
-    stems = {sha256[:ID_DIGITS] for sha256, _ in fresh}
-    earlier = dict(read_rows(db, COUNT_EARLIER, [(stem,) for stem in stems]))
+    earlier = _last_earlier(db, {sha256[:ID_DIGITS] for sha256, _ in fresh})
     (last,) = db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'batches'").fetchone()
     added, rows = {}, []
     for number, (key, arrival) in enumerate(fresh.items(), (last or 0) + 1):
         stem = arrival.sha256[:ID_DIGITS]
         same = earlier[stem] = earlier.get(stem, 0) + 1
-        batch_id = f"{stem}-{same}" if same > 1 else stem
+        batch_id = _spelled_id(stem, same)
         added[key] = Batch(number, batch_id, arrival.name, arrival.received_at, environment)
         delivered = (arrival.name, arrival.size, arrival.received_at)
         rows.append((number, batch_id, *key, environment, *delivered, now, arrival.total, arrival.reserved))
     write_rows(db, ADD_BATCHES, rows)
     return added
+
+
+def _last_earlier(db: sqlite3.Connection, stems: Set[str]) -> dict[str, int]:
+    return dict(read_rows(db, LAST_EARLIER, [(stem,) for stem in stems]))
+
+
+def _spelled_id(stem: str, number: int) -> str:
+    return f"{stem}-{number}" if number > 1 else stem
 
 
 def _find_originals(db: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, Batch]:

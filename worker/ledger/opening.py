@@ -9,6 +9,7 @@ from worker.ledger.failures import translate, translate_os
 from worker.ledger.rows import KEPT_STATEMENTS
 from worker.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, create
 
+IDENTITY = "identity"
 MAGIC = b"SQLite format 3\x00"
 HEADER_BYTES = 100
 BUSY_TIMEOUT_S = 5.0
@@ -80,6 +81,21 @@ def connect_readonly(path: Path, *, beside_writer: bool = False) -> sqlite3.Conn
         db.close()
         raise
     return db
+
+
+def identity_of(path: Path) -> str | None:
+    """Tell what distinguishes the ledger at `path` from every other; a worker may have it open.
+
+    :raises StateError: if it is no ledger of ours, or cannot be read.
+    """
+    db = connect_readonly(path)
+    try:
+        found = db.execute("SELECT value FROM notes WHERE key = ?", (IDENTITY,)).fetchone()
+    except sqlite3.Error as error:
+        raise translate(error, path) from None
+    finally:
+        db.close()
+    return None if found is None else str(found[0])
 
 
 def _connect(path: Path, options: str) -> sqlite3.Connection:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from worker.claim import Batch, Claim
+from worker.ledger.elsewhere import ELSEWHERE
 from worker.x12 import ClaimFacts
 
 
@@ -48,7 +49,8 @@ class ParkedGroup(msgspec.Struct, frozen=True, gc=False):
     claims: int
 
 
-WANTED = """
+WANTED = f"""
+  AND NOT {ELSEWHERE}
   AND (:dispositions IS NULL OR r.disposition IN (SELECT value FROM json_each(:dispositions)))
   AND (:disposition IS NULL OR r.disposition = :disposition)
   AND (:reason_code IS NULL OR r.reason_code = :reason_code)
@@ -56,7 +58,7 @@ WANTED = """
   AND (:environment IS NULL OR b.environment = :environment)
   AND (:parked_from IS NULL OR p.parked_at >= :parked_from)
   AND (:parked_before IS NULL OR p.parked_at < :parked_before)
-"""
+"""  # noqa: S608 - joined from constants
 
 FIND = f"""
 SELECT b.number, b.batch_id, b.name, b.received_at, b.environment,

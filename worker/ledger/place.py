@@ -9,9 +9,10 @@ import fcntl
 import os
 import re
 import stat
+import time
 from pathlib import Path
 
-from worker.errors import StateError
+from worker.errors import StateError, StateHeld
 from worker.ledger.failures import translate_os
 
 # SQLite's log needs memory shared between processes and truthful locks (sqlite.org/wal.html, "disadvantages" 2).
@@ -21,6 +22,11 @@ NETWORK_FILE_SYSTEMS = frozenset(
         "fuse.s3fs", "fuse.sshfs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "orangefs", "smb3", "smbfs",
     }
 )  # fmt: skip
+
+# Stands in the lock's file while a dead worker's batches are taken over.
+HAND_OVER = b"hand-over"
+HAND_OVER_S = 30.0
+HAND_OVER_LOOK_S = 0.05
 
 MOUNTS = Path("/proc/self/mountinfo")
 
@@ -78,10 +84,13 @@ def file_is_there(path: Path) -> bool:
     return True
 
 
-def hold(path: Path) -> int:
+def hold(path: Path, *, hand_over: bool = False) -> int:
     """Lock the ledger at `path` for this process; closing the descriptor returned gives it back.
 
-    :raises StateError: at once, if another process holds it.
+    With `hand_over` it is held only until its batches are taken over: whoever wants it meanwhile waits some seconds.
+
+    :raises StateHeld: if another process holds it; at once, but for a hand-over.
+    :raises StateError: if it cannot be locked.
     """
     lock = path.with_name(path.name + ".lock")
     try:
@@ -89,13 +98,37 @@ def hold(path: Path) -> int:
     except OSError as error:
         raise translate_os(error, f"cannot open {lock}") from None
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = _locked(fd) or (not hand_over and _waited_for(fd))
+        if held:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, HAND_OVER if hand_over else b"", 0)
     except OSError as error:
         os.close(fd)
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise StateError(f"ledger: {path} is held by another process") from None
         raise translate_os(error, f"cannot lock {lock}") from None
+    if not held:
+        os.close(fd)
+        raise StateHeld(f"ledger: {path} is held by another process")
     return fd
+
+
+def _waited_for(fd: int) -> bool:
+    """Lock it after all, once the hand-over is done for which it is held."""
+    until = time.monotonic() + HAND_OVER_S
+    while os.pread(fd, len(HAND_OVER), 0) == HAND_OVER and time.monotonic() < until:
+        time.sleep(HAND_OVER_LOOK_S)
+        if _locked(fd):
+            return True
+    return False
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
 
 
 def sync_folder(folder: Path) -> None:

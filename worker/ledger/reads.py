@@ -9,6 +9,7 @@ from anyio import CapacityLimiter, to_thread
 
 from worker.claim import Batch
 from worker.ledger.balance import Balance, balance
+from worker.ledger.elsewhere import ELSEWHERE
 from worker.ledger.failures import translate
 from worker.ledger.parked import ParkedClaim, ParkedFilter, ParkedGroup, count_parked, find_parked
 from worker.ledger.superseding import earlier_results, newest_batch, open_batches, replay_batches
@@ -16,6 +17,8 @@ from worker.ports import BatchSummary, Earlier, Emission, Position, ReplayBatch
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+BEFORE_ALL = -(1 << 62)
 
 NEWER = """
 SELECT 1 FROM results AS n
@@ -59,7 +62,7 @@ class LedgerReads:
     """
 
     def __init__(self, path: Path, reader: sqlite3.Connection) -> None:
-        self._path = path
+        self.path = path
         self._reader = reader
         self._reading = CapacityLimiter(1)
 
@@ -73,12 +76,13 @@ class LedgerReads:
         disposition: str | None = None,
         reason_code: str | None = None,
         batch: str | None = None,
-        after: int = 0,
+        after: int = BEFORE_ALL,
         limit: int = 1000,
     ) -> Sequence[Emission]:
         """Read results that match, in order of `seq` from above `after`; of each claim the latest only.
 
-        `batch` is a batch's id or name; what is None does not matter.
+        `batch` is a batch's id or name; what is None does not matter. Results taken over from another ledger have a
+        `seq` below zero.
         """
         wanted = {
             "disposition": disposition,
@@ -129,6 +133,10 @@ class LedgerReads:
         """Tell how far the sink named `sink` has come; the start for an unknown one."""
         return await self._read(_position, sink)
 
+    async def sinks(self) -> Sequence[str]:
+        """Name the sinks that were ever noted."""
+        return await self._read(_sinks)
+
     async def summaries(self, *, open_only: bool = False, limit: int = 100) -> Sequence[BatchSummary]:
         """Describe the newest batches, newest first."""
         return await self._read(_summaries, open_only, limit)
@@ -152,7 +160,7 @@ class LedgerReads:
             try:
                 return query(self._reader, *args, **kwargs)
             except sqlite3.Error as error:
-                raise translate(error, self._path) from None
+                raise translate(error, self.path) from None
 
         return await to_thread.run_sync(ask, limiter=self._reading)
 
@@ -172,6 +180,10 @@ def _position(db: sqlite3.Connection, sink: str) -> Position:
     return Position() if row is None else Position(*row)
 
 
+def _sinks(db: sqlite3.Connection) -> list[str]:
+    return [name for (name,) in db.execute("SELECT name FROM sinks ORDER BY name")]
+
+
 def _noted(db: sqlite3.Connection, key: str) -> str | None:
     row = db.execute("SELECT value FROM notes WHERE key = ?", (key,)).fetchone()
     return None if row is None else str(row[0])
@@ -189,15 +201,15 @@ def _summaries(db: sqlite3.Connection, open_only: bool, limit: int) -> list[Batc
     # The first condition alone would not be served by the index on batches that still have content.
     condition = "WHERE finished_at IS NULL AND content <> 'gone'" if open_only else ""
     query = f"""
-        SELECT number, batch_id, name, received_at, environment, finished_at, total FROM batches
+        SELECT number, batch_id, name, received_at, environment, finished_at, total, {ELSEWHERE} FROM batches AS b
         {condition} ORDER BY number DESC LIMIT ?"""  # noqa: S608 - joined from constants
     summaries = []
-    for *batch, finished_at, total in db.execute(query, (limit,)).fetchall():
+    for *batch, finished_at, total, elsewhere in db.execute(query, (limit,)).fetchall():
         key = (batch[0],)
         summaries.append(
             BatchSummary(
                 batch=Batch(*batch),
-                state="open" if finished_at is None else "done",
+                state="open" if finished_at is None else "elsewhere" if elsewhere else "done",
                 total=total,
                 counts=_dispositions(db, batch[0]),
                 parked=db.execute("SELECT count(*) FROM parked WHERE batch_number = ?", key).fetchone()[0],

@@ -52,7 +52,7 @@ def recall(db: sqlite3.Connection, batches: Sequence[Known]) -> list[OpenedBatch
                 answered=ordinals,
                 dispatched_through=through,
                 spent={ordinal: cost for ordinal, cost in costs.items() if ordinal not in ordinals},
-                last_seq=last_seq,
+                last_seq=max(last_seq, 0),  # below are those that another ledger has told
                 total=total,
                 done=finished_at is not None,
                 original=original,

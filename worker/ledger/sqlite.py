@@ -1,6 +1,7 @@
 """The ledger in one SQLite file: WAL, synchronous FULL, one writer, group commit."""
 
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -15,7 +16,9 @@ from worker.claim import Claim
 from worker.errors import StateError, StorageFull
 from worker.ledger import batches, changes, retention
 from worker.ledger.commits import Commits
-from worker.ledger.opening import connect, connect_readonly, create_or_check
+from worker.ledger.elsewhere import set_aside
+from worker.ledger.estates import Estate, find_estates, take_in
+from worker.ledger.opening import IDENTITY, connect, connect_readonly, create_or_check
 from worker.ledger.place import file_is_there, hold, prepare_folder
 from worker.ledger.reads import LedgerReads
 from worker.ledger.recall import recall
@@ -71,15 +74,20 @@ class SqliteLedger(LedgerReads):
         self._commits = Commits(writer.write)
 
     @classmethod
-    def opened(cls, path: Path, environment: str, clock: Callable[[], float]) -> "SqliteLedger":
+    def opened(
+        cls, path: Path, environment: str, clock: Callable[[], float], *, hand_over: bool = False
+    ) -> "SqliteLedger":
         """Lock, check and open the ledger at `path`, making it if there is none; blocking.
 
+        With `hand_over` it is a dead worker's, opened to take over its batches.
+
+        :raises StateHeld: if another process has it.
         :raises StateError: if it cannot be used; it is left as it was.
         """
         prepare_folder(path)
         file_is_there(path)
         with ExitStack() as undo:
-            lock = hold(path)
+            lock = hold(path, hand_over=hand_over)
             undo.callback(os.close, lock)
             create_or_check(path, exists=file_is_there(path))
             db = connect(path)
@@ -140,6 +148,30 @@ class SqliteLedger(LedgerReads):
     async def finish(self, batch_numbers: Sequence[int]) -> None:
         """Note that all results of these batches are in all sinks, *before* the source is told."""
         await self._change(partial(batches.finish, numbers=batch_numbers, now=self._clock()))
+
+    async def identity(self) -> str:
+        """Tell what distinguishes this ledger from every other, wherever it lies; made up at the first call."""
+        known = await self.noted(IDENTITY)
+        if known is None:
+            known = secrets.token_hex(16)
+            await self.note(IDENTITY, known)
+        return known
+
+    async def estates(self, refs: Sequence[str]) -> Sequence[Estate]:
+        """Find the batches that were delivered under these refs."""
+        return await self._read(find_estates, refs, self._environment)
+
+    async def inherit(self, other: "SqliteLedger", estate: Estate) -> int:
+        """Take in what another ledger knows of a batch, whose file is about to be ours; tells how many results came.
+
+        It is set aside here until its file is opened. Doing it again, or over what is known here, adds what is missing.
+        """
+        theirs = other._read  # noqa: SLF001 - of this class
+        return await take_in(estate, self._environment, theirs, self._change, self._clock())
+
+    async def set_aside(self, batch_numbers: Sequence[int]) -> None:
+        """Note that another ledger goes on with these batches, none of which is done."""
+        await self._change(partial(set_aside, numbers=batch_numbers, now=self._clock()))
 
     async def advance(self, sink: str, position: Position) -> None:
         """Note how far a sink has come, after the sink has made it durable."""

@@ -6,6 +6,7 @@ its contract: who calls, how often, and what holds on return.
 
 from worker.ports.api import Api
 from worker.ports.entries import Arrival, BatchSummary, Earlier, OpenedBatch, Position, Record, Spent
+from worker.ports.heir import Heir
 from worker.ports.ledger import Ledger
 from worker.ports.replay import Replayable, ReplayBatch
 from worker.ports.sink import Emission, Sink
@@ -17,6 +18,7 @@ __all__ = [
     "BatchSummary",
     "Earlier",
     "Emission",
+    "Heir",
     "Ledger",
     "OpenedBatch",
     "Position",

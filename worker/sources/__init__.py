@@ -20,7 +20,7 @@ from worker.brokers.engine import Inlet
 from worker.brokers.extras import needs_extra
 from worker.brokers.references import references_below
 from worker.errors import SettingsError
-from worker.ports import Source
+from worker.ports import Heir, Source
 from worker.settings import InputSettings
 from worker.sources.brokered import BrokerSource
 from worker.sources.directory import DirectorySource
@@ -39,13 +39,15 @@ def from_url(
     input_settings: InputSettings,
     *,
     worker_id: str | None = None,
+    heir: Heir | None = None,
     prefetch: int = PREFETCH,
     attempts_file: Path | None = None,
     create: bool = False,
 ) -> Source:
     """Make the source that `url` names; nothing is touched before its `open`.
 
-    `worker_id` names this worker's folder or consumer; by default it is made of host and process. Of brokers:
+    `worker_id` names this worker's folder or consumer; by default it is made of host and process. Of a folder: `heir`
+    carries over what dead workers knew of its batches. Of brokers:
     `prefetch` is how many messages are held if the settings do not say, `attempts_file` keeps the poison counter,
     `create` makes what is missing.
 
@@ -65,7 +67,7 @@ def from_url(
 
     match scheme:
         case "dir" if rest:
-            return DirectorySource(Path(rest), input_settings, worker_id=_worker_id(worker_id))
+            return DirectorySource(Path(rest), input_settings, worker_id=_worker_id(worker_id), heir=heir)
         case "dir":
             raise SettingsError(["input.url: no path after 'dir:'"])
         case "amqp" | "amqps":

@@ -15,10 +15,12 @@ import anyio.to_thread
 import structlog
 
 from worker.claim import Delivery
+from worker.ports import Heir
 from worker.settings import InputSettings
 from worker.sources.folder import Folder, View
 from worker.sources.readiness import Rules
 from worker.sources.reading import SurveyOf
+from worker.sources.takeover import NoHeir
 from worker.sources.watch import FolderWatch
 from worker.x12 import Finding, survey
 
@@ -32,9 +34,9 @@ T = TypeVar("T")
 class DirectorySource:
     """Gives the files of a folder as deliveries (`worker.ports.Source`).
 
-    Without `ask_kernel`, as on a network mount, a file is ready when it stays unchanged for a second. `monotonic`
-    decides about readiness, `clock` dates what is received and archived; `rescan_s` is how often the folder is looked
-    through although the kernel tells of nothing.
+    `heir` carries over what dead workers knew. Without `ask_kernel`, as on a network mount, a file is ready when it
+    stays unchanged for a second. `monotonic` decides about readiness, `clock` dates what is received and archived;
+    `rescan_s` is how often the folder is looked through although the kernel tells of nothing.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class DirectorySource:
         *,
         worker_id: str,
         survey: SurveyOf = survey,
+        heir: Heir | None = None,
         ask_kernel: bool = True,
         monotonic: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
@@ -56,7 +59,14 @@ class DirectorySource:
             largest_bytes=settings.max_batch_bytes,
         )
         self._folder = Folder(
-            self._path, worker_id, rules, survey, ask_kernel=ask_kernel, monotonic=monotonic, clock=clock
+            self._path,
+            worker_id,
+            rules,
+            survey,
+            heir=heir or NoHeir(),
+            ask_kernel=ask_kernel,
+            monotonic=monotonic,
+            clock=clock,
         )
         self._watch = FolderWatch()
         self._watched = 0

@@ -15,6 +15,7 @@ import msgspec
 
 from worker.claim import Delivery
 from worker.errors import SettingsError, SourceUnavailable
+from worker.ports import Heir
 from worker.sources.examining import Examiner, Place
 from worker.sources.leases import leases_tell
 from worker.sources.names import passed_over
@@ -24,6 +25,7 @@ from worker.sources.reading import SurveyOf
 from worker.sources.scan import Scan, files_in
 from worker.sources.sightings import Sighting
 from worker.sources.spool import Spool, first_opened, is_ours
+from worker.sources.takeover import take_over
 from worker.sources.taking import Taker
 
 # What one look may cost, so that no thread is away for long and no memory fills.
@@ -60,6 +62,7 @@ class Folder:
         rules: Rules,
         survey: SurveyOf,
         *,
+        heir: Heir,
         ask_kernel: bool = True,
         monotonic: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
@@ -68,6 +71,7 @@ class Folder:
         self._path = incoming
         self._name = worker_id
         self._rules = rules
+        self._heir = heir
         self._ask_kernel = ask_kernel and not rules.renamed
         self._monotonic = monotonic
         self._clock = clock
@@ -83,7 +87,7 @@ class Folder:
         :raises worker.errors.SettingsError: if it cannot be used as configured.
         :raises worker.errors.StateError: if the disk fails.
         """
-        spool = first_opened(self._path, self._name)
+        spool = first_opened(self._path, self._name, self._heir.will)
         self.held = first_used(spool, self._clock)
         self._taker = Taker(self._examiner, self.held, self.ready, self._clock)
         self._use(spool)
@@ -141,7 +145,7 @@ class Folder:
         former = self._spool
         former.work.unlock()  # else our own lock would be in our way
         try:
-            spool = Spool(self._path, self._name)
+            spool = Spool(self._path, self._name, self._heir.will)
         except (OSError, SettingsError):
             former.work.relock()
             raise SourceUnavailable("input: the folder is there again, but cannot be used") from None
@@ -156,7 +160,7 @@ class Folder:
         now = self._monotonic()
         if now >= self._take_over_at:
             self._take_over_at = now + TAKE_OVER_S
-            if self._spool.work.take_over():
+            if take_over(self._spool.work_root, self._spool.work, self._heir):
                 self.held.find()
 
     def _look_at_found(self, limit: int) -> None:

@@ -30,7 +30,7 @@ class Spool:
     is noticed (`missing`) and not filled or emptied by mistake.
     """
 
-    def __init__(self, incoming: Path, worker_id: str) -> None:
+    def __init__(self, incoming: Path, worker_id: str, will: bytes = b"") -> None:
         """Open all, creating the neighbours where they are missing.
 
         :raises worker.errors.SettingsError: if the folders do not belong together.
@@ -49,7 +49,8 @@ class Spool:
             fds = (self.incoming, root, self.archive, self.quarantine)
             self._folders = list(zip((incoming, *map(incoming.with_name, NEIGHBOURS)), fds, strict=True))
             self.mount = self._one_mount(fds)
-            self.work = WorkFolder(root, worker_id)
+            self.work_root = root
+            self.work = WorkFolder(root, worker_id, will)
         except BaseException:
             self._let_go()
             raise
@@ -97,7 +98,7 @@ def _same(path: Path, fd: int) -> bool:
     return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
-def first_opened(incoming: Path, worker_id: str) -> Spool:
+def first_opened(incoming: Path, worker_id: str, will: bytes = b"") -> Spool:
     """Open the spool at the start, when everything that is wrong is a matter of the settings.
 
     :raises worker.errors.SettingsError: naming the folder and what to do.
@@ -113,7 +114,7 @@ def first_opened(incoming: Path, worker_id: str) -> Spool:
     if not os.access(incoming, os.R_OK | os.W_OK | os.X_OK):
         raise SettingsError([f"input.url: {incoming} must be readable and writable for this worker"])
     try:
-        return Spool(incoming, worker_id)
+        return Spool(incoming, worker_id, will)
     except OSError as error:
         if error.errno in NO_ROOM:
             raise StorageFull("input: no room to make work, archive and quarantine") from None

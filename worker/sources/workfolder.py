@@ -1,4 +1,4 @@
-"""This worker's own folder under ``work/``, and what becomes of those whose worker died.
+"""This worker's own folder under ``work/``.
 
 ::
 
@@ -9,26 +9,22 @@
         2f1d/NAME              … one whose name leaves no room for the inode
 
 A batch is taken by renaming it into this folder: of several workers that try, one succeeds. The lock ends with its
-process, however that ends, and then whoever locks the file next owns what lies in the folder. The original name
-travels in the rename itself, so there is no moment at which a crash could lose it.
+process, and then whoever locks the file next owns what lies in the folder (`worker.sources.takeover`). The original
+name travels in the rename itself, so there is no moment at which a crash could lose it.
 """
 
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 
 import msgspec
-import structlog
 
-from worker.crashpoint import crashpoint
 from worker.errors import SettingsError
 from worker.sources.moves import make_folder, open_folder
 from worker.sources.names import entry_for, original_of
+from worker.sources.owner import OWNER, lock, read_will, write_will
 from worker.sources.scan import names_in, walk
-
-_OWNER = "owner"
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):
@@ -36,29 +32,6 @@ class Held(msgspec.Struct, frozen=True, gc=False):
 
     entry: str
     name: str
-
-
-def lock(folder_fd: int, *, create: bool = False) -> int | None:
-    """Lock the folder's owner file for this process; None if a living process has it, or there is none.
-
-    :raises OSError: if the file cannot be opened, or the file system has no locks.
-    """
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
-    try:
-        fd = os.open(_OWNER, flags, 0o600, dir_fd=folder_fd)
-    except FileNotFoundError:
-        return None  # no worker's folder, or another worker has just cleared it away
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(fd).st_nlink:  # else whoever had the lock removed the file: it locks nothing
-            return fd
-    except BlockingIOError:
-        pass
-    except OSError:
-        os.close(fd)
-        raise
-    os.close(fd)
-    return None
 
 
 def held_in(folder_fd: int) -> Iterator[Held]:
@@ -78,12 +51,13 @@ def held_in(folder_fd: int) -> Iterator[Held]:
 class WorkFolder:
     """Our own folder, locked; `fd` is the open folder."""
 
-    def __init__(self, root_fd: int, worker_id: str) -> None:
-        """Lock the folder of this id, or of this id and a number if a living worker has it already.
+    def __init__(self, root_fd: int, worker_id: str, will: bytes = b"") -> None:
+        """Lock the folder of this id, or of this id and a number if another worker has it, or has died and left it.
 
         :raises OSError: if it cannot be made or locked.
         """
         self._root = root_fd
+        self._will = will
         self._lock: int | None
         self.name, self.fd, self._lock = self._claim(worker_id)
 
@@ -97,9 +71,16 @@ class WorkFolder:
                 os.close(fd)
                 raise
             if owner is not None:
-                return name, fd, owner
+                if self._is_ours(fd, owner):
+                    write_will(owner, fd, self._will)
+                    return name, fd, owner
+                os.close(owner)
             os.close(fd)
         raise SettingsError([f"input.url: a thousand workers are named {worker_id}"])
+
+    def _is_ours(self, fd: int, owner: int) -> bool:
+        """Tell whether nothing lies there that another ledger knows of; else it is to be taken over like any other."""
+        return read_will(owner) in (b"", self._will) or not any(held_in(fd))
 
     def _made(self, name: str) -> int:
         while True:
@@ -141,41 +122,6 @@ class WorkFolder:
             with suppress(OSError):  # somebody else has cleared it away, or put something in
                 os.rmdir(slot, dir_fd=self.fd)
 
-    def take_over(self) -> int:
-        """Bring the batches of dead workers into our folder; returns how many."""
-        taken = 0
-        for name in names_in(self._root):
-            if name != self.name and (inherited := self._inherit(name)):
-                structlog.get_logger().warning("worker.taken_over", owner=name, batches=inherited)
-                taken += inherited
-        return taken
-
-    def _inherit(self, name: str) -> int:
-        try:
-            folder = open_folder(name, within=self._root)
-        except OSError:
-            return 0  # gone meanwhile, or no folder of a worker
-        try:
-            owner = lock(folder)
-            if owner is None:
-                return 0
-            try:
-                return self._empty(folder, name)
-            finally:
-                os.close(owner)
-        finally:
-            os.close(folder)
-
-    def _empty(self, folder: int, name: str) -> int:
-        entries = [entry for entry in names_in(folder) if entry != _OWNER]
-        for entry in entries:
-            os.rename(entry, entry, src_dir_fd=folder, dst_dir_fd=self.fd)
-            crashpoint("recovery_work_moved")
-        crashpoint("recovery_work_emptied")
-        os.unlink(_OWNER, dir_fd=folder)
-        os.rmdir(name, dir_fd=self._root)
-        return len(entries)
-
     def gone(self) -> bool:
         """Tell whether the folder was removed behind our back."""
         return os.fstat(self.fd).st_nlink == 0
@@ -193,8 +139,8 @@ class WorkFolder:
     def close(self, *, keep: bool = False) -> None:
         """Let go of the folder, and remove it if nothing lies in it and we need not `keep` it."""
         with suppress(OSError):  # an empty folder that stays does no harm
-            if not keep and names_in(self.fd) == [_OWNER]:
-                os.unlink(_OWNER, dir_fd=self.fd)
+            if not keep and names_in(self.fd) == [OWNER]:
+                os.unlink(OWNER, dir_fd=self.fd)
                 os.rmdir(self.name, dir_fd=self._root)
         self.unlock()
         os.close(self.fd)

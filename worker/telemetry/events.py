@@ -31,6 +31,34 @@ EVENTS: tuple[Event, ...] = (
         "find out why the other worker died",
     ),
     Event(
+        "ledger.inherited",
+        "info",
+        "what a dead worker's ledger knew of its batches is known here; they are gone on with",
+        "owner batches results",
+    ),
+    Event(
+        "ledger.missed",
+        "warning",
+        "a dead worker's ledger cannot be found or read; its batches are begun anew, and results of theirs may go out "
+        "to its sinks and to ours",
+        "owner detail",
+        "see whether its results file has some of them; keep the ledgers of workers that share a folder on one machine",
+    ),
+    Event(
+        "ledger.awaited",
+        "warning",
+        "a dead worker's batches stay where they are while its ledger is in use, or has no room",
+        "owner detail",
+        "let its worker run on the same folder, or end what holds the ledger",
+    ),
+    Event(
+        "results.left",
+        "error",
+        "results in a dead worker's ledger could not be brought to its own sinks; they are kept there",
+        "place detail",
+        "start a worker with that ledger and its sinks once",
+    ),
+    Event(
         "settings.warned",
         "warning",
         "a setting is allowed and probably not meant",
