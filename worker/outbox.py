@@ -23,11 +23,15 @@ GATHER_S = 0.01
 
 
 class Outbox:
-    """One sink's way out. `reached` is the last position that the sink has made durable."""
+    """One sink's way out. `reached` is the last position that the sink has made durable.
+
+    `behind` until what an earlier run left has been carried: results of batches that this run may not meet.
+    """
 
     def __init__(self, sink: Sink, ledger: Ledger, gate: Gate) -> None:
         self.sink = sink
         self.reached = 0
+        self.behind = True
         self.moved = Bell()
         self._ledger = ledger
         self._gate = gate
@@ -53,6 +57,7 @@ class Outbox:
     async def run(self) -> None:
         """Carry results until cancelled; what is behind from an earlier run goes first."""
         await self._emit_from_ledger()
+        self.behind = False
         while True:
             while self._newest <= self.reached:
                 await self._more.wait()

@@ -237,9 +237,13 @@ class Pipeline:
     async def _flushed(self) -> None:
         """Wait until every result is in every sink and every finished batch is settled."""
         await self._recorder.flushed()
-        while self.board.newest > min(outbox.reached for outbox in self.outboxes) or self.board.finished:
+        while self._unsettled:
             with anyio.move_on_after(0.05):
                 await self.board.changed()
+
+    @property
+    def _unsettled(self) -> bool:
+        return bool(self.unsent_results or self.board.finished or any(outbox.behind for outbox in self.outboxes))
 
     def _announce(self, emission: Emission) -> None:
         for outbox in self.outboxes:
