@@ -15,14 +15,17 @@ import aio_pika
 import nats
 import pytest
 import redis
+from aiobotocore.session import AioSession
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
+from tests import sqs
 from worker import sinks
 from worker.brokers import rabbitmq
 from worker.brokers.messages import Message, message_from
 from worker.brokers.redis import message_of
 from worker.brokers.senders import CLAIMS, sender_from_url
+from worker.brokers.sqs.wire import message_of as sqs_message_of
 from worker.ports import Sink
 from worker.settings import InputSettings
 from worker.sources import BrokerSource, from_url
@@ -222,7 +225,72 @@ class RabbitPlace(Place):
                 await channel.queue_delete(queue)
 
 
-PLACES: dict[str, Callable[..., Place]] = {"rabbitmq": RabbitPlace, "nats": NatsPlace, "redis": RedisPlace}
+class SqsPlace(Place):
+    """A standard queue."""
+
+    suffix = ""
+
+    def __init__(self, root: Path, url: str = "") -> None:
+        self.server = url or sqs.endpoint()
+        name = own_name()
+        self.queues = (f"{name}{self.suffix}", f"{name}-dead{self.suffix}")
+        super().__init__(f"sqs:{self.queues[0]}?region={sqs.REGION}&endpoint={self.server}", root)
+
+    async def letters(self) -> list[Message]:
+        return await self._messages(self.queues[1])
+
+    async def published(self) -> list[Message]:
+        return await self._messages(self.queues[0])
+
+    async def left(self) -> int:
+        async with self.client() as client:
+            url = (await client.get_queue_url(QueueName=self.queues[0]))["QueueUrl"]
+            told = (await client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"]))["Attributes"]
+            return int(told["ApproximateNumberOfMessages"]) + int(told["ApproximateNumberOfMessagesNotVisible"])
+
+    def client(self) -> Any:
+        """Make a client of the library's own."""
+        return AioSession().create_client("sqs", region_name=sqs.REGION, endpoint_url=sqs.endpoint())
+
+    async def _messages(self, queue: str) -> list[Message]:
+        """Receive all that can be had, and give it back."""
+        found: list[dict[str, Any]] = []
+        async with self.client() as client:
+            url = (await client.get_queue_url(QueueName=queue))["QueueUrl"]
+            while more := await self._receive(client, url):
+                found += more
+            for one in found:
+                await client.change_message_visibility(
+                    QueueUrl=url, ReceiptHandle=one["ReceiptHandle"], VisibilityTimeout=0
+                )
+        return [sqs_message_of(one) for one in found]
+
+    @staticmethod
+    async def _receive(client: Any, url: str) -> list[dict[str, Any]]:
+        answer = await client.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=60, WaitTimeSeconds=0, MessageAttributeNames=["All"]
+        )
+        return list(answer.get("Messages", []))
+
+    def remove(self) -> None:
+        finish(self._remove())
+
+    async def _remove(self) -> None:
+        async with self.client() as client:
+            for queue in self.queues:
+                with contextlib.suppress(client.exceptions.QueueDoesNotExist):
+                    await client.delete_queue(QueueUrl=(await client.get_queue_url(QueueName=queue))["QueueUrl"])
+
+
+class SqsFifoPlace(SqsPlace):
+    """A FIFO queue."""
+
+    suffix = ".fifo"
+
+
+PLACES: dict[str, Callable[..., Place]] = {
+    "rabbitmq": RabbitPlace, "nats": NatsPlace, "redis": RedisPlace, "sqs": SqsPlace, "sqs-fifo": SqsFifoPlace,
+}  # fmt: skip
 
 
 def finish(work: Coroutine[Any, Any, T]) -> T:

@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 from tests.brokers import REQUIRED, finish, need, own_name
-from tests.servers import free_port
+from tests.processes import free_port
 from worker import sinks
 from worker.sinks import PublishingSink
 

@@ -1,81 +1,17 @@
 """Brokers of one's own on private ports, for tests that have to kill them; what they confirmed survives that."""
 
 import contextlib
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from tests.brokers import REQUIRED
+from tests.processes import Server, free_port
+from tests.sqs import Relay, endpoint
 
-STARTS_WITHIN_S = 120.0
 RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Server:
-    """One server process; `start` and `kill` as often as wanted, its data stay."""
-
-    def __init__(self, url: str, command: Sequence[str], root: Path, **environ: str) -> None:
-        self.url = url
-        self._command = command
-        self._root = root
-        self._environ = {**os.environ, **environ}
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it and wait until it listens."""
-        with (self._root / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, cwd=self._root, env=self._environ, stdout=log, stderr=log, start_new_session=True
-            )
-        deadline = time.monotonic() + STARTS_WITHIN_S
-        while not self.listens():
-            assert self._process.poll() is None, "the server ended at once"
-            assert time.monotonic() < deadline, "the server does not listen"
-            time.sleep(0.05)
-
-    def listens(self) -> bool:
-        parts = urlsplit(self.url)
-        try:
-            socket.create_connection((parts.hostname or "", parts.port or 0), timeout=1).close()
-        except OSError:
-            return False
-        return True
-
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        """End it, by default without a word."""
-        process, self._process = self._process, None
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            process.wait(timeout=60)
-            self._gone()
-
-    def _gone(self) -> None:
-        """Wait until nobody listens: a child may hold the socket a moment longer."""
-        deadline = time.monotonic() + 60
-        while self.listens():
-            assert time.monotonic() < deadline, "the server still listens"
-            time.sleep(0.05)
-
-    def restart(self) -> None:
-        """Kill it and start it again."""
-        self.kill()
-        self.start()
 
 
 def redis_server(root: Path) -> Server:
@@ -117,11 +53,18 @@ def rabbitmq_server(root: Path) -> Server:
     )
 
 
-SERVERS = {"rabbitmq": rabbitmq_server, "nats": nats_server, "redis": redis_server}
+def sqs_relay(root: Path) -> Relay:
+    """The one way to SQS: the service has no restart that its users see, it is out of reach at most."""
+    return Relay(endpoint())
+
+
+SERVERS: dict[str, Callable[[Path], Server | Relay]] = {
+    "rabbitmq": rabbitmq_server, "nats": nats_server, "redis": redis_server, "sqs": sqs_relay, "sqs-fifo": sqs_relay,
+}  # fmt: skip
 
 
 @contextlib.contextmanager
-def running(engine: str, root: Path) -> Iterator[Server]:
+def running(engine: str, root: Path) -> Iterator[Server | Relay]:
     """Run a server of one's own for the length of a block."""
     root.mkdir(parents=True)
     server = SERVERS[engine](root)

@@ -223,7 +223,8 @@ async def test_a_second_holder_is_refused_until_the_first_lets_go(tmp_path: Path
 
 @pytest.mark.parametrize("url", ["kafka:topic", "results.jsonl", "mysql://user:hunter2@host/db"])
 def test_an_unknown_scheme_names_the_known_ones_and_no_secret(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"known are jsonl:, edi:, amqp:, nats:, redis:, postgresql:") as refused:
+    told = "known are jsonl:, edi:, amqp:, nats:, redis:, sqs:, postgresql:"
+    with pytest.raises(SettingsError, match=told) as refused:
         from_url(url)
 
     assert "hunter2" not in str(refused.value)

@@ -265,7 +265,6 @@ def test_a_url_names_a_folder() -> None:
     ("url", "told"),
     [
         ("ftp://user:secret@host/x", "unknown scheme 'ftp:', known are dir:"),
-        ("sqs:secret", "'sqs:' is not in this version yet"),
         ("dir:", "no path after 'dir:'"),
         ("spool/in", "unknown scheme"),
     ],

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.harness import Site, wait_until
 from tests.e2e.test_whole_path import put
 from tests.postgres import Table
-from tests.servers import free_port
+from tests.processes import free_port
 
 pytestmark = pytest.mark.fault(43)
 

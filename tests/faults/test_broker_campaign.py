@@ -19,7 +19,9 @@ from tests.brokers import PLACES, Place, finish
 from tests.e2e.harness import Run, Simulator, Site, wait_until
 from tests.oracle import read_results
 from tests.postgres import Cluster, Table, cluster
-from tests.servers import Server, running
+from tests.processes import Server
+from tests.servers import running
+from tests.sqs import Relay
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
 
@@ -84,7 +86,7 @@ class Fleet:
             assert run.returncode == 0, run.stderr.decode()
 
 
-def harass(fleet: Fleet, server: Server, database: Cluster, claims: int) -> None:
+def harass(fleet: Fleet, server: Server | Relay, database: Cluster, claims: int) -> None:
     """Kill workers in turn, broker and database as the work goes on, until every claim has its result."""
     dice = Random(1)
     deadline = time.monotonic() + WITHIN_S
@@ -117,7 +119,7 @@ def harass(fleet: Fleet, server: Server, database: Cluster, claims: int) -> None
 @pytest.mark.fault(43)
 @pytest.mark.fault(107)
 @pytest.mark.fault(108)
-@pytest.mark.parametrize("engine", ["rabbitmq", "nats", "redis"])
+@pytest.mark.parametrize("engine", PLACES)
 def test_a_fleet_that_is_killed_with_its_broker_leaves_one_result_per_claim(
     engine: str, tmp_path: Path, simulator: Simulator
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.brokers import PLACES, Place, finish
 from tests.servers import running
 from tests.spools import batch, names
+from tests.sqs import CREDENTIALS
 from worker.brokers.messages import CODE
 from worker.claim import Delivery
 from worker.errors import SourceUnavailable, StorageFull
@@ -117,11 +118,12 @@ def test_a_message_that_kills_every_worker_ends_with_the_dead_letters_and_the_ot
     for number in range(4):
         place.put("poison" if number == 1 else f"{number}", batch(number))
 
+    environ = {"PYTHONPATH": str(Path(__file__).parents[2]), **CREDENTIALS}
     ends: list[int] = []
     while not ends or (ends[-1] and len(ends) < 10):
         ended = subprocess.run(
             [sys.executable, PROGRAM, place.url, tmp_path],
-            env={"PYTHONPATH": str(Path(__file__).parents[2])}, stderr=subprocess.PIPE, timeout=60, check=False,
+            env=environ, stderr=subprocess.PIPE, timeout=60, check=False,
         )  # fmt: skip
         assert ended.returncode in (0, -signal.SIGKILL), ended.stderr.decode()
         ends.append(ended.returncode)

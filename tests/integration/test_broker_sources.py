@@ -19,7 +19,7 @@ from worker.errors import SettingsError, SourceUnavailable
 from worker.settings import InputSettings
 from worker.sources import BrokerSource, from_url
 
-LEASED = ("nats", "redis")
+LEASED = ("nats", "redis", "sqs", "sqs-fifo")
 
 
 @pytest.fixture(params=PLACES)

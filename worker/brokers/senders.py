@@ -29,5 +29,10 @@ def sender_from_url(url: str, *, setting: str, place: str) -> Sender:
             with needs_extra("redis", setting=setting):
                 from worker.brokers import redis
             return redis.RedisSender(redis.address_of(url, setting=setting, stream=place.replace(".", ":")))
+        case "sqs":
+            with needs_extra("sqs", setting=setting):
+                from worker.brokers import sqs
+            address = sqs.parse_queue(url, setting=setting, queue=place.replace(".", "-"))
+            return sqs.SqsSender(address, letters=place == CLAIMS)
         case _:
             raise SettingsError([f"{setting}: no broker is known for {scheme + ':'!r}"])

@@ -136,7 +136,7 @@ class InputSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """`[input]`: where batches come from."""
 
     url: Annotated[
-        str, Meta(description="Where batches come from: dir:FOLDER, or a broker: amqp://, nats://, redis://.")
+        str, Meta(description="Where batches come from: dir:FOLDER, or a broker: amqp://, nats://, redis://, sqs:.")
     ] = "dir:spool/in"
     split: Annotated[
         Literal["claim", "transaction", "none"],
@@ -161,7 +161,7 @@ class InputSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         float,
         Meta(
             gt=0,
-            description="After so long without a sign of life a message is another worker's (Redis, new consumers).",
+            description="After so long without a sign of life a message is another's (Redis, SQS, new NATS consumers).",
         ),
     ] = 60.0
     poison_after: Annotated[
@@ -179,7 +179,7 @@ class OutputSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
         tuple[str, ...],
         Meta(
             min_length=1,
-            description="Where results go, one or more of jsonl:FILE, edi:FOLDER, amqp://, nats://, redis://, postgresql://.",
+            description="Where results go, one or more of jsonl:FILE, edi:FOLDER, amqp://, nats://, redis://, sqs:, postgresql://.",
         ),
     ] = ("jsonl:spool/out/results.jsonl",)
 

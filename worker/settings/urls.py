@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Sequence
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 BROKERS = ("amqp", "amqps", "nats", "redis", "rediss", "sqs")
 _PLAIN_BROKERS = ("amqp", "nats", "redis")
@@ -12,6 +12,7 @@ _DATABASES = ("postgresql", "postgres")
 _NO_HOST = ("dir", "jsonl", "edi", "sqlite", "sqs")
 # Several hosts may stand there, and for PostgreSQL none, if it is reached through a socket file.
 _AUTHORITY = re.compile(r"//([^/?#]*@)?[^/?#@]")
+_PLAIN_ORIGIN = re.compile(r"http://[^/?&#]*")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\Z")
 
 
@@ -67,6 +68,9 @@ def place_problem(url: str, schemes: Sequence[str]) -> str | None:
 def sent_in_the_clear(url: str) -> bool:
     """Tell whether the broker or database behind this URL is spoken to over a network without TLS."""
     scheme = url.partition(":")[0]
+    if scheme == "sqs":  # by TLS, unless the queue's own URL or its endpoint says otherwise
+        plain_origins = _PLAIN_ORIGIN.findall(unquote(url))
+        return any(not is_loopback(host_of(origin)) for origin in plain_origins)
     plain = scheme in _PLAIN_BROKERS or (scheme in _DATABASES and "sslmode=disable" in url)
     return plain and not is_loopback(host_of(url))
 

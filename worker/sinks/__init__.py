@@ -7,6 +7,7 @@
 ``amqp:``       a queue of RabbitMQ, also ``amqps:``
 ``nats:``       a stream of NATS JetStream
 ``redis:``      a stream of Redis, also ``rediss:``
+``sqs:``        a queue of Amazon SQS, standard or FIFO
 ``postgresql:`` a table in PostgreSQL, also ``postgres:``
 =============== ========================================================================================
 """
@@ -24,7 +25,7 @@ from worker.sinks.rotation import parse_rotation
 
 __all__ = ["EdiSink", "JsonlSink", "PublishingSink", "from_url"]
 
-KNOWN_SCHEMES = ("jsonl:", "edi:", "amqp:", "nats:", "redis:", "postgresql:")
+KNOWN_SCHEMES = ("jsonl:", "edi:", "amqp:", "nats:", "redis:", "sqs:", "postgresql:")
 
 
 def from_url(url: str, *, create: bool = False) -> Sink:
@@ -41,7 +42,7 @@ def from_url(url: str, *, create: bool = False) -> Sink:
             return EdiSink(Path(rest))
         case "jsonl" | "edi":
             raise SettingsError([f"output.urls: no path after '{scheme}:'"])
-        case "amqp" | "amqps" | "nats" | "redis" | "rediss":
+        case "amqp" | "amqps" | "nats" | "redis" | "rediss" | "sqs":
             return PublishingSink(sender_from_url(url, setting="output.urls", place=RESULTS), create=create)
         case "postgresql" | "postgres":
             with needs_extra("postgres", setting="output.urls"):

@@ -5,6 +5,7 @@
 ``amqp:``    a queue of RabbitMQ, also ``amqps:``
 ``nats:``    a stream of NATS JetStream with a pull consumer
 ``redis:``   a stream of Redis with a consumer group, also ``rediss:``
+``sqs:``     a queue of Amazon SQS, standard or FIFO
 ============ ============================================================================================
 
 `worker.sources.listed` is a second kind, for files that are named one by one.
@@ -28,8 +29,7 @@ from worker.sources.listed import ListedFiles
 
 __all__ = ["BrokerSource", "DirectorySource", "ListedFiles", "from_url"]
 
-KNOWN_SCHEMES = ("dir:", "amqp:", "nats:", "redis:")
-PLANNED_SCHEMES = ("sqs",)
+KNOWN_SCHEMES = ("dir:", "amqp:", "nats:", "redis:", "sqs:")
 _KNOWN = ", ".join(KNOWN_SCHEMES)
 PREFETCH = 400
 
@@ -82,8 +82,10 @@ def from_url(
             with needs_extra("redis", setting="input.url"):
                 from worker.sources.redis import RedisInlet
             return brokered(RedisInlet(url, worker_id=_worker_id(worker_id), lease_s=input_settings.lease_s))
-        case _ if scheme in PLANNED_SCHEMES:
-            raise SettingsError([f"input.url: {scheme + ':'!r} is not in this version yet, known are {_KNOWN}"])
+        case "sqs":
+            with needs_extra("sqs", setting="input.url"):
+                from worker.sources.sqs import SqsInlet
+            return brokered(SqsInlet(url, lease_s=input_settings.lease_s))
         case _:
             # Only the scheme is named: what follows may hold credentials.
             raise SettingsError([f"input.url: unknown scheme {scheme + ':'!r}, known are {_KNOWN}"])

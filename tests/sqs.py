@@ -1,0 +1,89 @@
+"""SQS for tests: moto's server over real sockets, one for all tests of a process, and a relay to it that can be cut.
+
+moto keeps its queues in memory, so they do not outlive it; what is cut is the way to it.
+"""
+
+import atexit
+import contextlib
+import functools
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.processes import Server, free_port
+
+REGION = "eu-central-1"
+# moto takes any, and aiobotocore wants some; the worker's processes inherit them.
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "hunter2", "AWS_EC2_METADATA_DISABLED": "true"}
+os.environ |= CREDENTIALS
+
+
+def moto_server(root: Path, **environ: str) -> Server:
+    """A moto of one's own; it takes some three seconds to start."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    return Server(f"http://127.0.0.1:{port}", command, root, **environ)
+
+
+@functools.cache
+def endpoint() -> str:
+    """Give the origin of the SQS that all tests share; started when first asked for, ended with the process."""
+    if given := os.environ.get("TEST_SQS_ENDPOINT"):
+        return given
+    server = moto_server(Path(tempfile.mkdtemp(prefix="sqs-")))
+    server.start()
+    atexit.register(server.kill)
+    return server.url
+
+
+class Relay:
+    """Hands bytes on to a server, as long as it is started; `kill` cuts every connection and refuses others."""
+
+    def __init__(self, target: str) -> None:
+        parts = urlsplit(target)
+        self._target = (parts.hostname or "", parts.port or 0)
+        self._port = free_port()
+        self._sockets: set[socket.socket] = set()
+        self._listening: socket.socket | None = None
+        self.url = f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", self._port))
+        threading.Thread(target=self._accept, args=(self._listening,), daemon=True).start()
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        listening, self._listening = self._listening, None
+        for one in {listening, *self._sockets} - {None}:
+            assert one is not None
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self._sockets.clear()
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def _accept(self, listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listening.accept()
+                far = socket.create_connection(self._target)
+                self._sockets |= {near, far}
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=self._pump, args=ends, daemon=True).start()
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+        for one in (source, target):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+            self._sockets.discard(one)

@@ -1,0 +1,62 @@
+"""Publishing to a queue, ten messages a request at most."""
+
+from collections.abc import Sequence
+
+from worker.brokers.messages import Message
+from worker.brokers.sqs.address import QueueAddress
+from worker.brokers.sqs.session import Session, translated
+from worker.brokers.sqs.wire import Entry, entry_of, portions, size_of
+from worker.errors import SinkUnavailable, StateError
+
+# What base64 makes of the rest must fit as well, so that any body of `most_bytes` can be sent.
+_PLAIN, _ENCODED = 3, 4
+
+
+class SqsSender:
+    """Publishes to a queue (`worker.brokers.engine.Sender`); a FIFO queue keeps one of an id within five minutes.
+
+    With `letters`, --create makes the queue for the dead letters as well, as for a queue that workers take from.
+    """
+
+    most_bytes = (1 << 18) * _PLAIN // _ENCODED
+
+    def __init__(self, address: QueueAddress, *, letters: bool) -> None:
+        self._session = Session(address)
+        self._address = address
+        self._letters = letters
+        self._url = ""
+        self._most_bytes = 1 << 18
+        self.shown = address.shown
+
+    async def open(self, *, create: bool) -> None:
+        """See that the queue is there; see `Sender.open`."""
+        with translated(self._address, SinkUnavailable):
+            await self._session.connect()
+            queue = await self._session.queue(create=create)
+            if create and self._letters:
+                await self._session.dead_letters(queue, create=True)
+        self._url, self._most_bytes = queue.url, queue.most_bytes
+        self.most_bytes = queue.most_bytes * _PLAIN // _ENCODED
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Publish in order; see `Sender.send`."""
+        entries = [entry_of(one, fifo=self._address.fifo, group=self._address.group) for one in messages]
+        if (largest := max(map(size_of, entries), default=0)) > self._most_bytes:
+            raise StateError(f"sqs: a message of {largest} bytes is too large for {self.shown} ({self._most_bytes})")
+        for portion in portions(entries, self._most_bytes):
+            with translated(self._address, SinkUnavailable, missing=SinkUnavailable):
+                await self._send(portion)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._session.close()
+
+    async def _send(self, portion: Sequence[Entry]) -> None:
+        entries = [{"Id": str(number), **entry} for number, entry in enumerate(portion)]
+        answer = await self._session.client.send_message_batch(QueueUrl=self._url, Entries=entries)
+        failed = answer.get("Failed", [])
+        if any(one.get("SenderFault") for one in failed):
+            code = str(failed[0].get("Code", ""))[:60]
+            raise StateError(f"sqs: {self.shown} refuses a message for good ({code})")
+        if failed or len(answer.get("Successful", [])) < len(entries):
+            raise SinkUnavailable(f"sqs: {self.shown} did not take every message")
