@@ -22,7 +22,7 @@ from worker.x12.delimiters import ISA_BYTES, Delimiters
 from worker.x12.patterns import Patterns
 from worker.x12.values import ClaimFacts
 
-_CLAIM_TYPES = {"005010X222": "professional", "005010X223": "institutional", "005010X224": "dental"}
+CLAIM_TYPES = {"005010X222": "professional", "005010X223": "institutional", "005010X224": "dental"}
 _DIGITS = b"0123456789"
 _NO_DIGITS = bytes(byte for byte in range(256) if byte not in _DIGITS)
 
@@ -63,7 +63,7 @@ def read_set(isa: bytes, gs: bytes, st: bytes, patterns: Patterns) -> SetFacts:
     reference = patterns.batch_reference.search(st)
     guide = _word(transaction[3]) or _word(group[8])
     return SetFacts(
-        claim_type=_CLAIM_TYPES.get(guide[:10], ""),
+        claim_type=CLAIM_TYPES.get(guide[:10], ""),
         guide=guide,
         usage=_word(interchange[15]),
         sender_id=_word(interchange[6]),

@@ -12,10 +12,12 @@ and is theirs; tests hold both readings against each other.
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
+from worker.x12.decode import text
 from worker.x12.delimiters import ISA_BYTES, Delimiters, read_delimiters
-from worker.x12.facts import ProviderFacts, elements_of, read_claim, read_payer, read_provider, read_set
+from worker.x12.facts import CLAIM_TYPES, ProviderFacts, SetFacts, elements_of, read_claim, read_payer, read_provider
 from worker.x12.patterns import CLM, GE, GS, HL, IEA, ISA, SE, ST, Patterns, patterns_for
 from worker.x12.reader import AROUND, WINDOW, is_wrapped
 from worker.x12.segments import LONG_SEGMENT_BYTES
@@ -24,7 +26,7 @@ from worker.x12.values import SplitClaim, Survey
 
 LARGEST_BYTES = 16 << 10
 
-_BEFORE, _AFTER = [GS, ST], [CLM, SE, GE, IEA]
+_BELOW = [CLM, SE, GE, IEA]
 
 
 class Single(NamedTuple):
@@ -34,91 +36,102 @@ class Single(NamedTuple):
     claim: SplitClaim
 
 
+class _Forms(NamedTuple):
+    """What is compiled once per set of delimiters, for matching at a place."""
+
+    patterns: Patterns
+    doubled: bytes  # a segment that ends with an empty element
+    head: re.Pattern[bytes]  # GS, ST and BHT; groups: GS06, the guide that GS08 and ST03 name, ST02, BHT03
+    bounds: re.Pattern[bytes]  # group 1: the name of what begins there; none for a segment that begins oddly
+    tail: re.Pattern[bytes]  # SE, GE, IEA and what may follow; groups: SE01 without zeros, SE02, GE02, IEA02
+
+
 def read_single(data: bytes) -> Single | None:
     """Read a whole batch that is one claim in the usual form; None for any other."""
     delimiters = read_delimiters(data[:ISA_BYTES]) if len(data) <= LARGEST_BYTES else None
-    if delimiters is None or is_wrapped(data[:WINDOW], delimiters) or delimiters.element + delimiters.segment in data:
+    if delimiters is None:
         return None
-    found = list(_boundaries(delimiters).finditer(data))
-    levels = len(found) - len(_BEFORE) - len(_AFTER)
-    if levels < 1 or [match[1] for match in found] != [*_BEFORE, *[HL] * levels, *_AFTER]:
+    forms, terminator = _forms(delimiters), delimiters.segment
+    head = forms.head.match(data, ISA_BYTES)
+    if head is None or forms.doubled in data or is_wrapped(data[:WINDOW], delimiters):
         return None
-    places = [match.start(1) for match in found]
-    end = data.find(delimiters.segment, places[-1]) + 1
-    if not end or data[end:].strip(AROUND + delimiters.segment):
+    isa = data[: ISA_BYTES - 1].split(delimiters.element)
+    group, guide, of_set, reference = head.groups()
+    if isa[12] != b"00501" or isa[15] not in (b"P", b"T") or guide not in GUIDES:
         return None
-    isa, gs, st, *level_blocks, claim, se, ge, iea = map(data.__getitem__, map(slice, [0, *places], [*places, end]))
-    in_set = data.count(delimiters.segment, places[1], places[-2])
-    patterns = patterns_for(delimiters)
-    if not (
-        places[-4] - places[1] <= LONG_SEGMENT_BYTES
-        and len(claim) <= LONG_SEGMENT_BYTES
-        and _envelopes_plain(isa, gs, st, patterns)
-        and _trailers_right(isa, gs, st, se, ge, iea, delimiters, in_set)
+    found = [(match[1], match.start(1)) for match in forms.bounds.finditer(data, head.end())]
+    levels = len(found) - len(_BELOW)
+    if levels < 1 or [name for name, _ in found] != [*[HL] * levels, *_BELOW]:
+        return None
+    places = [place for _, place in found]
+    claim_at, trailer_at = places[levels], places[levels + 1]
+    tail = forms.tail.fullmatch(data, trailer_at)
+    in_set = data.count(terminator, head.start(3), trailer_at) + 1
+    if (
+        tail is None
+        or claim_at - head.start() > LONG_SEGMENT_BYTES
+        or trailer_at - claim_at > LONG_SEGMENT_BYTES
+        or tail.groups() != (b"%d" % in_set, of_set, group, isa[13].strip())
     ):
         return None
-    provider, payer = ProviderFacts(), ""
-    for block in level_blocks:
-        code = elements_of(block, delimiters, 4)[3].strip()
-        if code == b"20":
-            provider, payer = read_provider(block, patterns), ""
-        elif code == b"22":
-            payer = read_payer(block, patterns)
-    facts = read_claim(claim, delimiters, read_set(isa, gs, st, patterns), provider, payer)
+    provider, payer = _read_levels(data, places[: levels + 1], forms.patterns)
+    usage = text(isa[15])
+    said = SetFacts(
+        CLAIM_TYPES.get(text(guide[:10]), ""), text(guide), usage, *map(text, map(bytes.strip, (isa[6], isa[8]))),
+        *map(text, (tail[4], group, of_set, reference)),
+    )  # fmt: skip
+    facts = read_claim(data[claim_at:trailer_at], delimiters, said, provider, payer)
+    end = tail.end(4) + 1
     survey = Survey(
         complete=True,
         interchanges=1,
         groups=1,
         sets=1,
         claims=1,
-        segments=data.count(delimiters.segment, 0, end),
-        production=facts.usage == "P",
-        test=facts.usage == "T",
+        segments=data.count(terminator, 0, end),
+        production=usage == "P",
+        test=usage == "T",
     )
     return Single(survey, SplitClaim(1, data[:end], facts))
 
 
-def _envelopes_plain(isa: bytes, gs: bytes, st: bytes, patterns: Patterns) -> bool:
-    """Tell whether ISA, GS and ST are what the guides want, with no segment between them."""
-    delimiters = patterns.delimiters
-    interchange = isa[: ISA_BYTES - 1].split(delimiters.element)
-    group, transaction = elements_of(gs, delimiters, 9), elements_of(st, delimiters, 4)
-    guides = {guide for guide in (group[8].strip(), transaction[3].strip()) if guide}
-    return (
-        not isa[ISA_BYTES:].strip(patterns.gap)
-        and gs.count(delimiters.segment) == 1
-        and interchange[12] == b"00501"
-        and interchange[15] in (b"P", b"T")
-        and transaction[1].strip() == b"837"
-        and len(guides) == 1
-        and guides.issubset(GUIDES)
-    )
-
-
-def _trailers_right(
-    isa: bytes, gs: bytes, st: bytes, se: bytes, ge: bytes, iea: bytes, delimiters: Delimiters, in_set: int
-) -> bool:
-    """Tell whether SE, GE and IEA stand alone and repeat control numbers and counts."""
-    of_set, of_group, of_interchange = (elements_of(block, delimiters, 3) for block in (se, ge, iea))
-    return (
-        se.count(delimiters.segment) == ge.count(delimiters.segment) == 1
-        and of_set[2].strip() == elements_of(st, delimiters, 3)[2].strip()
-        and of_group[2].strip() == elements_of(gs, delimiters, 7)[6].strip()
-        and of_interchange[2].strip() == isa[: ISA_BYTES - 1].split(delimiters.element)[13].strip()
-        and _number(of_set[1]) == b"%d" % in_set
-        and _number(of_group[1]) == _number(of_interchange[1]) == b"1"
-    )
-
-
-def _number(written: bytes) -> bytes:
-    return written.strip().lstrip(b"0")
+def _read_levels(data: bytes, places: list[int], patterns: Patterns) -> tuple[ProviderFacts, str]:
+    """Read who bills and who pays of the levels that begin at `places`, the last of which is where they end."""
+    provider, payer = ProviderFacts(), ""
+    for start, end in pairwise(places):
+        block = data[start:end]
+        code = elements_of(block, patterns.delimiters, 4)[3].strip()
+        if code == b"20":
+            provider, payer = read_provider(block, patterns), ""
+        elif code == b"22":
+            payer = read_payer(block, patterns)
+    return provider, payer
 
 
 @lru_cache(maxsize=64)
-def _boundaries(delimiters: Delimiters) -> re.Pattern[bytes]:
-    """Find what begins every block, however it is spelled, and every segment that does not begin with a capital."""
+def _forms(delimiters: Delimiters) -> _Forms:
+    """Compile the expressions for these delimiters; an element with blanks around it is not usual."""
+    patterns = patterns_for(delimiters)
     t, e = re.escape(delimiters.segment), re.escape(delimiters.element)
-    gap_bytes = patterns_for(delimiters).gap
-    gap = rb"[%s]*+" % re.escape(gap_bytes) if gap_bytes else b""
-    names = b"(?i:%s)" % b"|".join((GS, ST, HL, CLM, SE, GE, IEA, ISA))
-    return re.compile(rb"%s%s(?:(?=[A-Z])(%s)(?=[%s%s])|(?=[^A-Z]))" % (t, gap, names, e, t))
+    gap = rb"[%s]*+" % re.escape(patterns.gap) if patterns.gap else b""
+    element, word = rb"[^%s%s]*+" % (e, t), rb"([^%s%s\s]*+)" % (e, t)
+    skipped = e + element
+
+    def compiled(*parts: bytes) -> re.Pattern[bytes]:
+        return re.compile(b"".join(parts))
+
+    names = b"|".join((GS, ST, HL, CLM, SE, GE, IEA, ISA))
+    group = gap + GS + skipped * 5 + e + word + skipped + e + word + t
+    of_set = gap + ST + e + b"837" + e + word + e + rb"\2" + t
+    return _Forms(
+        patterns=patterns,
+        doubled=delimiters.element + delimiters.segment,
+        head=compiled(group, of_set, gap, b"BHT", skipped * 2, e, rb"(", element, rb")"),
+        # However it is spelled: a name in small letters is found, and is not the usual.
+        bounds=compiled(t, gap, rb"(?:(?=[A-Z])((?i:", names, rb"))(?=[%s%s])|(?=[^A-Z]))" % (e, t)),
+        tail=compiled(
+            *(SE, e, rb"0*+([1-9][0-9]*+)", e, word, t),
+            *(gap, GE, e, rb"0*+1", e, word, t),
+            *(gap, IEA, e, rb"0*+1", e, word, t, rb"[%s%s]*+" % (re.escape(AROUND), t)),
+        ),
+    )
