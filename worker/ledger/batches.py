@@ -56,13 +56,16 @@ def open_arrivals(
     deliveries: dict[tuple[str, str], Arrival] = {}
     for arrival in arrivals:
         deliveries.setdefault((arrival.sha256, arrival.ref), arrival)
-    wanted = [(sha256, ref, environment) for sha256, ref in deliveries]
+    # Nearly always nothing here begins like the new ones: one look then says all that two more would.
+    seen = _last_earlier(db, {sha256[:ID_DIGITS] for sha256, _ in deliveries}).keys()
+    wanted = [(sha256, ref, environment) for sha256, ref in deliveries if sha256[:ID_DIGITS] in seen]
     batches = {(sha256, ref): Batch(*row) for sha256, ref, *row in read_rows(db, FIND_DELIVERIES, wanted)}
     bring_back(db, [batch.number for batch in batches.values()])
     fresh = {key: arrival for key, arrival in deliveries.items() if key not in batches}
     if fresh:
-        batches |= _add(db, fresh, environment, now)
-    originals = _find_originals(db, [batch.number for batch in batches.values()])
+        batches |= _add(db, fresh, seen, environment, now)
+    again = [batch.number for (sha256, _), batch in batches.items() if sha256[:ID_DIGITS] in seen]
+    originals = _find_originals(db, again)
     opened = []
     for arrival in arrivals:
         key = (arrival.sha256, arrival.ref)
@@ -88,9 +91,9 @@ def finish(db: sqlite3.Connection, numbers: Sequence[int], now: float) -> None:
 
 
 def _add(
-    db: sqlite3.Connection, fresh: Mapping[tuple[str, str], Arrival], environment: str, now: float
+    db: sqlite3.Connection, fresh: Mapping[tuple[str, str], Arrival], seen: Set[str], environment: str, now: float
 ) -> dict[tuple[str, str], Batch]:
-    earlier = _last_earlier(db, {sha256[:ID_DIGITS] for sha256, _ in fresh})
+    earlier = _last_earlier(db, {sha256[:ID_DIGITS] for sha256, _ in fresh} & seen)
     (last,) = db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'batches'").fetchone()
     added, rows = {}, []
     for number, (key, arrival) in enumerate(fresh.items(), (last or 0) + 1):
