@@ -17,6 +17,7 @@ import structlog
 from worker import __version__, sinks, sources
 from worker.brokers.attempts import attempts_file
 from worker.errors import CredentialsRefused, StateError, TokenUnavailable, Unfinished
+from worker.fleet import open_sharing
 from worker.flow.gate import GateState
 from worker.flow.watch import Watch
 from worker.inheritance import Inheritance
@@ -93,6 +94,7 @@ async def work(
         intake = _source(settings, source, replay, heir, create=create)
         period = await begin_period(ledger)
         pace = await make_pace(settings, ledger, tally)
+        sharing = await parts.enter_async_context(open_sharing(settings.flow, pace))
         pause = pause_file(settings.state.url)
         await look_for_pause(pace.gate, pause)
         pipeline = Pipeline(
@@ -130,6 +132,7 @@ async def work(
                 once=once,
                 purging=purging,
                 observer=observer,
+                sharing=sharing,
             )
         finally:
             await remember_limit(ledger, pace.limiter)
@@ -203,6 +206,7 @@ async def _supervise(
     once: bool,
     purging: bool,
     observer: Observer | None,
+    sharing: Callable[[], Coroutine[Any, Any, None]],
 ) -> None:
     """Begin and run under the eyes of those who may end it: signals are obeyed while the first token is waited for."""
     async with anyio.create_task_group() as beside:
@@ -211,6 +215,7 @@ async def _supervise(
         beside.start_soon(obey_pause, pipeline.gate, pause)
         beside.start_soon(watch_loop)
         beside.start_soon(keep_limit_noted, ledger, tally)
+        beside.start_soon(sharing)
         if observer is not None:
             beside.start_soon(observer, pipeline, tally)
         if once:

@@ -11,6 +11,7 @@
      ├── CredentialsRefused     the token endpoint or the API refuses who we are         exit 4
      ├── Unfinished            a bounded run ended before its work was                   exit 1
      ├── SourceUnavailable      the input cannot be reached for now; pause and try again
+     ├── FleetUnavailable       the fleet's shared limits cannot be asked for now; the share holds
      ├── TokenUnavailable       no token for now; nothing was sent
      └── AttemptFailed          one POST ended without an answer
           ├── NotSent           … and no byte of the claim can have been processed
@@ -69,6 +70,10 @@ class Unfinished(WorkerError):
 
 class SourceUnavailable(WorkerError):
     """The input cannot be reached (a folder unmounted, a broker down): pause, tell, try again."""
+
+
+class FleetUnavailable(WorkerError):
+    """The place of the fleet's shared limits cannot be reached: go by this worker's share, ask again."""
 
 
 class TokenUnavailable(WorkerError):

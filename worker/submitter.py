@@ -22,7 +22,6 @@ from worker.batches import OpenBatch
 from worker.crashpoint import crashpoint
 from worker.effort import Effort
 from worker.errors import Ambiguous, AttemptFailed, CredentialsRefused, StateError, TokenUnavailable
-from worker.flow.bell import Bell
 from worker.flow.gate import GateState
 from worker.flow.limiter import Signal
 from worker.flow.pace import Pace
@@ -62,7 +61,6 @@ class Submitter:
         self._pace = pace
         self._tally = tally
         self._reservations = Reservations(ledger, turns, pace.gate, run_ahead=safe_to_repeat)
-        self._slot_free = Bell()
         self._safe_to_repeat = safe_to_repeat
         self._clock = clock
         self._steady = steady
@@ -97,7 +95,7 @@ class Submitter:
             if not pace.rate.try_acquire():
                 await pace.rate.acquire()
             while not pace.limiter.try_acquire():
-                await self._slot_free.wait()
+                await pace.slot_free.wait()
             if pace.gate.state is not GateState.SHUT:
                 return self._begin()
             pace.limiter.release(Signal.IGNORE, 0.0)
@@ -106,7 +104,7 @@ class Submitter:
         """Give the next claim if nothing has to be waited for; what has is the dispatcher's."""
         effort = self._at_once()
         if self._pace.limiter.in_flight < self._pace.limiter.limit:
-            self._slot_free.ring()
+            self._pace.slot_free.ring()
         return effort
 
     def _at_once(self) -> Effort | None:

@@ -60,6 +60,13 @@ def problems(flags: dict[str, object]) -> list[str]:
         ({"state.url": "redis://host/0"}, "state.url"),
         ({"state.url": "postgresql:db"}, "state.url"),
         ({"flow.max_in_flight": 2, "flow.initial_in_flight": 8}, "flow.initial_in_flight"),
+        ({"flow.shared_url": "redis://host/0"}, "flow.shared_url"),
+        ({"flow.shared_url": "nats://host", "flow.shared_rate_per_s": 5}, "flow.shared_url"),
+        ({"flow.shared_max_in_flight": 5}, "flow.shared_url"),
+        (
+            {"flow.shared_url": "redis://host", "flow.shared_max_in_flight": 5, "flow.shared_workers": 6},
+            "flow.shared_max_in_flight",
+        ),
         ({"retry.base_s": 90}, "retry.base_s"),
         ({"claims.payers": [""]}, "claims.payers"),
         ({"telemetry.http": "9837"}, "telemetry.http"),

@@ -1,22 +1,23 @@
 """`check`: settings, open files, paths, outputs, token, health, clock; each line ok or what is wrong and what to do."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import anyio
 import msgspec
 import typer
 
-from worker import sinks, sources
+from worker import fleet, sinks, sources
 from worker.cli.console import stdout
 from worker.cli.diagnosis import health_advice, token_advice
 from worker.cli.options import Config, add_command, settings_from
-from worker.errors import CredentialsRefused, SettingsError, StateError, TokenUnavailable, WorkerError
+from worker.errors import CredentialsRefused, FleetUnavailable, SettingsError, StateError, TokenUnavailable, WorkerError
+from worker.flow.quota import limits_of
 from worker.ledger import open_ledger_readonly
 from worker.openfiles import provide_open_files
 from worker.precheck import open_client
-from worker.settings import Settings, warnings_of
+from worker.settings import FlowSettings, Settings, warnings_of
 
 EPILOG = """Examples:
 
@@ -83,9 +84,28 @@ def _paths(settings: Settings) -> Iterator[Finding]:
             yield _folder("output", Path(rest).parent if scheme == "jsonl" else Path(rest), must_exist=False)
 
 
+async def _fleet(flow: FlowSettings) -> Iterable[Finding]:
+    """See whether the limits that a fleet shares can be asked for."""
+    if not flow.shared_url:
+        return []
+    try:
+        shared = fleet.from_url(flow.shared_url, limits_of(flow), lease_s=flow.shared_lease_s)
+    except SettingsError as error:
+        return [Finding("fleet", ok=False, detail=problem, code=2) for problem in error.problems]
+    try:
+        await shared.open()
+    except SettingsError as error:
+        return [Finding("fleet", ok=False, detail=problem, code=2) for problem in error.problems]
+    except FleetUnavailable as error:
+        return [Finding("fleet", ok=False, detail=f"{error}; the worker goes by its share until then", code=3)]
+    finally:
+        await shared.close()
+    return [Finding("fleet", ok=True, detail="shared limits can be asked for")]
+
+
 async def _servers(settings: Settings) -> list[Finding]:
     """See whether brokers and databases take results; what is missing is told, not made."""
-    findings = []
+    findings = list(await _fleet(settings.flow))
     for url in settings.output.urls:
         try:
             sink = sinks.from_url(url)

@@ -13,11 +13,12 @@ from worker.errors import SettingsError
 from worker.settings.environment import VENDOR_HOSTS
 from worker.settings.problem import Problem
 from worker.settings.secret import masked, read_secret
-from worker.settings.sections import ApiSettings, AuthSettings, Settings
+from worker.settings.sections import ApiSettings, AuthSettings, FlowSettings, Settings
 from worker.settings.urls import BROKERS, host_of, http_problem, parse_listen, place_problem
 
 INPUT_SCHEMES = ("dir", *BROKERS)
 OUTPUT_SCHEMES = ("jsonl", "edi", "postgresql", "postgres", *BROKERS)
+SHARED_SCHEMES = ("redis", "rediss")
 STATE_SCHEMES = ("sqlite", "postgresql", "postgres")
 CODE_CLASSES = ("decide", "retry", "rejected", "review")
 
@@ -131,10 +132,23 @@ def _places(settings: Settings) -> Iterator[Problem]:
 def _flow_and_retry(settings: Settings) -> Iterator[Problem]:
     if settings.flow.mode == "adaptive" and settings.flow.initial_in_flight > settings.flow.max_in_flight:
         yield Problem("flow.initial_in_flight", "must not be above flow.max_in_flight")
+    yield from _shared(settings.flow)
     if settings.retry.base_s > settings.retry.max_s:
         yield Problem("retry.base_s", "must not be above retry.max_s")
     if not all(payer.strip() for payer in settings.claims.payers):
         yield Problem("claims.payers", "must not hold an empty id; an empty list sends the claims of all payers")
+
+
+def _shared(flow: FlowSettings) -> Iterator[Problem]:
+    limited = flow.shared_max_in_flight or flow.shared_rate_per_s
+    if flow.shared_url and (text := place_problem(flow.shared_url, SHARED_SCHEMES)):
+        yield Problem("flow.shared_url", f"{text}, got {masked(flow.shared_url)}")
+    if flow.shared_url and not limited:
+        yield Problem("flow.shared_url", "needs flow.shared_max_in_flight or flow.shared_rate_per_s, which is shared")
+    if limited and not flow.shared_url:
+        yield Problem("flow.shared_url", "is needed for flow.shared_max_in_flight and flow.shared_rate_per_s")
+    if 0 < flow.shared_max_in_flight < flow.shared_workers:
+        yield Problem("flow.shared_max_in_flight", "must not be below flow.shared_workers: each has one call at least")
 
 
 def _telemetry(http: str) -> Iterator[Problem]:

@@ -204,6 +204,21 @@ class FlowSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         int, Meta(ge=1, description="Calls under way at once before anything is known of the service.")
     ] = 8
     rate_per_s: Annotated[float, Meta(ge=0, description="Most calls started in a second; 0: no such limit.")] = 0.0
+    shared_url: Annotated[
+        str, Meta(description="Redis in which a fleet shares the limits below: redis://host/0?key=…; empty: none.")
+    ] = ""
+    shared_max_in_flight: Annotated[
+        int, Meta(ge=0, description="Most calls under way at once in the whole fleet; 0: no such limit.")
+    ] = 0
+    shared_rate_per_s: Annotated[
+        float, Meta(ge=0, description="Most calls started in a second in the whole fleet; 0: no such limit.")
+    ] = 0.0
+    shared_workers: Annotated[
+        int, Meta(ge=1, description="Most workers of the fleet: each keeps to its share while Redis is away.")
+    ] = 1
+    shared_lease_s: Annotated[
+        float, Meta(ge=1, description="After so long without a sign of life a worker's part is the others'.")
+    ] = 10.0
     once_timeout_s: Annotated[
         float, Meta(ge=0, description="How long `run --once` may take, an outage included; 0: as long as it takes.")
     ] = 0.0

@@ -289,6 +289,14 @@ EVENTS: tuple[Event, ...] = (
     Event("gate.probed", "info", "the service seems to be back; a few claims try it", "reason"),
     Event("gate.opened", "info", "submission goes on", "reason shut_s"),
     Event(
+        "fleet.unavailable",
+        "warning",
+        "the limits that the fleet shares cannot be asked for; this worker keeps to its share, nothing stops",
+        "detail limit",
+        "bring Redis back; meanwhile idle workers' shares lie idle",
+    ),
+    Event("fleet.available", "info", "the limits that the fleet shares are asked for again"),
+    Event(
         "limiter.changed",
         "info",
         "plainly more or fewer calls may be under way; one line in 10 s at most",

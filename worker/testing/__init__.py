@@ -1,8 +1,9 @@
 """A fake for every seam, held to the same conformance tests as the real ones."""
 
 from worker.testing.api import ScriptedApi
+from worker.testing.fleet import MemoryFleet, MemoryPlace
 from worker.testing.ledger import ID_DIGITS, MemoryLedger
 from worker.testing.sink import MemorySink
 from worker.testing.source import MemorySource
 
-__all__ = ["ID_DIGITS", "MemoryLedger", "MemorySink", "MemorySource", "ScriptedApi"]
+__all__ = ["ID_DIGITS", "MemoryFleet", "MemoryLedger", "MemoryPlace", "MemorySink", "MemorySource", "ScriptedApi"]
