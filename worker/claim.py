@@ -29,6 +29,7 @@ class Delivery(msgspec.Struct, frozen=True, eq=False):
     same message redelivered, has the same ref; another delivery of equal bytes has another.
     `received_at` is seconds since the epoch. Exactly one of `data` and `path` is set: small batches come as
     bytes, large ones as a file of which the source is the owner until the delivery is settled.
+    `kept_at` is the file that the bytes in `data` lie in as well, where there is one.
     `survey` and `sha256` (hex) are set by a source that has already read the bytes, `only` if they are one claim.
     """
 
@@ -38,6 +39,7 @@ class Delivery(msgspec.Struct, frozen=True, eq=False):
     received_at: float
     data: bytes | None = None
     path: Path | None = None
+    kept_at: Path | None = None
     survey: Survey | None = None
     sha256: str | None = None
     only: SplitClaim | None = None

@@ -7,7 +7,8 @@
 The next group is taken while one is opened, for both wait for the disk most of their time.
 
 Small batches are surveyed and split in one thread hop for many of them; a large one is split piece by piece as
-its claims are used up, so that its size costs no memory. A batch met again continues where its ledger entry stands.
+its claims are used up, so that its size costs no memory. A batch met again continues where its ledger entry stands;
+one of bytes that are being worked on waits aside (`worker.waiting`).
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 import structlog
-from anyio.abc import ObjectReceiveStream, TaskGroup
+from anyio.abc import ObjectReceiveStream, ObjectSendStream, TaskGroup
 
 from worker.batches import Board, OpenBatch
 from worker.claim import Delivery
@@ -26,11 +27,13 @@ from worker.errors import SourceUnavailable, StateError
 from worker.feeding import Feeder
 from worker.flow.gate import Gate
 from worker.flow.room import once_there_is_room
+from worker.openings import tell_opened
 from worker.ports import Arrival, Ledger, OpenedBatch, Source
 from worker.preparing import Prepared, prepare_all
 from worker.settings import InputSettings
 from worker.tally import Tally
 from worker.turns import Turns
+from worker.waiting import Waiting
 
 log = structlog.get_logger()
 
@@ -81,6 +84,8 @@ class Intake:
         self.known_claims = 0
         self.revisited: list[int] = []
         self._unopened: dict[str, Delivery] = {}
+        self._waiting = Waiting(board)
+        self._reuses = settings.duplicates == "reuse" and not force
         self._log = log.bind()  # once: looking up how to log costs as much as a fourth of a line
 
     async def run(self, *, once: bool = False) -> None:
@@ -88,22 +93,37 @@ class Intake:
         taken, to_open = anyio.create_memory_object_stream[Sequence[Delivery]](0)
         async with to_open, anyio.create_task_group() as feeders, taken:
             feeders.start_soon(self._open_all, to_open, feeders)
-            while True:
-                await self._room()
-                await self._gate.wait_not_shut()
-                deliveries = await self._take(wait=not once)
-                if deliveries:
-                    self._unopened |= {delivery.ref: delivery for delivery in deliveries}
-                    await taken.send(deliveries)
-                elif once and not self._working_on:
-                    return
-                elif once:
-                    await self._something_changed()
+            async with anyio.create_task_group() as resuming:
+                resuming.start_soon(self._resume, taken)
+                await self._take_all(taken, once=once)
+                resuming.cancel_scope.cancel()
+
+    async def _take_all(self, taken: ObjectSendStream[Sequence[Delivery]], *, once: bool) -> None:
+        while True:
+            await self._room()
+            await self._gate.wait_not_shut()
+            deliveries = await self._take(wait=not once)
+            if deliveries:
+                await self._send(taken, deliveries)
+            elif once and not self._working_on and not len(self._waiting):
+                return
+            elif once:
+                await self._something_changed()
+
+    async def _resume(self, taken: ObjectSendStream[Sequence[Delivery]]) -> None:
+        """Have those opened again that have waited for an equal batch."""
+        while True:
+            await self._send(taken, await self._waiting.ready(TAKE_AT_ONCE))
+            await self._room()
+
+    async def _send(self, taken: ObjectSendStream[Sequence[Delivery]], deliveries: Sequence[Delivery]) -> None:
+        self._unopened |= {delivery.ref: delivery for delivery in deliveries}
+        await taken.send(deliveries)
 
     @property
     def unopened(self) -> Sequence[Delivery]:
         """The deliveries that were taken and are not on the board; after `run` they are to be given back."""
-        return list(self._unopened.values())
+        return [*self._unopened.values(), *self._waiting.deliveries]
 
     @property
     def _working_on(self) -> int:
@@ -125,7 +145,7 @@ class Intake:
                 self._unopened.pop(delivery.ref, None)
 
     async def _take(self, *, wait: bool) -> Sequence[Delivery]:
-        limit = min(TAKE_AT_ONCE, self._most_open - self._working_on)
+        limit = max(1, min(TAKE_AT_ONCE, self._most_open - self._working_on))
         while True:
             try:
                 deliveries = await self._source.take(limit, wait=wait)
@@ -153,8 +173,12 @@ class Intake:
         arrivals = self._arrivals(sound)
         crashpoint("after_read")
         opened = await once_there_is_room(self._gate, lambda: self._noted(arrivals), what="ledger")
-        started = [await self._board_one(one, known) for one, known in zip(sound, opened, strict=True)]
-        for one, batch in zip(sound, started, strict=True):
+        started = [
+            (one, await self._board_one(one, known))
+            for one, known in zip(sound, opened, strict=True)
+            if not (self._reuses and self._waiting.admit(one, known))
+        ]
+        for one, batch in started:
             if batch.finished:
                 continue
             if one.claims is None:
@@ -203,7 +227,7 @@ class Intake:
             batch.total = batch.answered
         else:
             self.known_claims += one.units - batch.answered
-        self._tell_opened(one, batch)
+        tell_opened(self._log, one, batch, self._environment)
         self._board.open(batch)
         return batch
 
@@ -218,20 +242,3 @@ class Intake:
         batch = OpenBatch(msgspec.structs.replace(known, answered=frozenset(), done=False), one.delivery)
         batch.earlier = earlier
         return batch
-
-    def _tell_opened(self, one: Prepared, batch: OpenBatch) -> None:
-        resumed = bool(batch.opened.answered or batch.opened.dispatched_through)
-        tell = self._log.info if resumed or one.units != 1 else self._log.debug
-        tell(
-            "batch.resumed" if resumed else "batch.opened",
-            batch=batch.batch.name,
-            batch_id=batch.batch.batch_id,
-            claims=one.units,
-            answered=batch.answered,
-            bytes=one.delivery.size,
-            duplicate_of=batch.opened.original.batch_id if batch.opened.original else None,
-        )
-        if self._environment == "production" and one.survey.test:
-            log.warning("batch.test_flagged", batch_id=batch.batch.batch_id)
-        for finding in one.survey.findings[:5]:
-            log.warning("batch.doubted", batch_id=batch.batch.batch_id, code=finding.code, segment=finding.segment)

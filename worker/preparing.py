@@ -95,7 +95,7 @@ def _prepare(delivery: Delivery, settings: InputSettings) -> Prepared:
     surveyed = delivery.survey or survey(delivery.chunks())
     digest = delivery.sha256 or _sha256(delivery)
     units = {"claim": surveyed.claims, "transaction": surveyed.sets, "none": surveyed.interchanges}[settings.split]
-    if surveyed.refusal is not None or units > SMALL_CLAIMS or delivery.size > SMALL_BYTES:
+    if surveyed.refusal is not None or units > SMALL_CLAIMS or delivery.size > SMALL_BYTES or delivery.data is None:
         return Prepared(delivery, surveyed, digest, units, None, sight)
     return Prepared(delivery, surveyed, digest, units, list(_split(delivery, surveyed, digest, settings.split)))
 

@@ -89,6 +89,25 @@ async def test_later_deliveries_of_equal_bytes_are_numbered(place: Place) -> Non
     assert len({batch.batch.number for batch in batches}) == 3
 
 
+async def test_equal_bytes_that_are_being_worked_on_are_awaited_until_they_are_finished(place: Place) -> None:
+    async with place() as ledger:
+        first, second, other = await ledger.open_batches(
+            [
+                Arrival(SHA, "in/1", "1", 1, 1.0, 5, reserved=5),
+                Arrival(SHA, "in/2", "2", 1, 1.0, 5, reserved=5),
+                Arrival("b" * 64, "in/3", "3", 1, 1.0, 5, reserved=5),
+            ]
+        )
+        again = await opened(ledger, ref="in/2")
+        await ledger.finish([first.batch.number])
+        finished = await opened(ledger, ref="in/2")
+
+        assert [one.awaited for one in (first, second, other, again)] == [None, first.batch, None, first.batch]
+        assert [one.reserved for one in (first, second, other)] == [5, 0, 5]
+        assert again.dispatched_through == 0
+        assert (finished.awaited, finished.original) == (None, first.batch)
+
+
 async def test_the_original_of_equal_bytes_is_the_first_finished_batch(place: Place) -> None:
     async with place() as ledger:
         open_one, finished, late = await ledger.open_batches([arrival(ref=f"in/{n}") for n in range(3)])

@@ -1,12 +1,14 @@
 """A batch's life in the ledger: recognised or new, complete, finished. Many at a time, in few statements."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
+from typing import NamedTuple
 
 from worker.claim import Batch
 from worker.ledger.elsewhere import ELSEWHERE, bring_back
 from worker.ledger.rows import read_rows, write_rows
-from worker.ports import Arrival
+from worker.ports import Arrival, OpenedBatch
 
 ID_DIGITS = 20
 
@@ -32,13 +34,13 @@ VALUES {rows}
 """
 
 # The other columns are those of the row with the lowest number (sqlite.org/lang_select.html#bareagg).
-FIND_ORIGINALS = f"""
+FIND_EQUALS = f"""
 WITH opened (number) AS (VALUES {{rows}})
-SELECT o.number, min(b.number), b.batch_id, b.name, b.received_at, b.environment
+SELECT o.number, b.finished_at IS NOT NULL, min(b.number), b.batch_id, b.name, b.received_at, b.environment
 FROM opened JOIN batches AS o ON o.number = opened.number
 JOIN batches AS b ON b.sha256 = o.sha256 AND b.environment = o.environment AND b.number < o.number
-WHERE b.finished_at IS NOT NULL AND b.content = 'kept' AND NOT {ELSEWHERE}
-GROUP BY o.number
+WHERE b.content = 'kept' AND NOT {ELSEWHERE}
+GROUP BY o.number, b.finished_at IS NOT NULL
 """  # noqa: S608 - joined from constants
 
 FORGET_ATTEMPTS = "DELETE FROM attempts WHERE batch_number IN ({rows}) AND generation = 1"
@@ -46,13 +48,24 @@ FORGET_ATTEMPTS = "DELETE FROM attempts WHERE batch_number IN ({rows}) AND gener
 FINISH = "UPDATE batches SET finished_at = coalesce(finished_at, ?) WHERE number IN ({rows})"
 
 
-def open_arrivals(
-    db: sqlite3.Connection, arrivals: Sequence[Arrival], environment: str, now: float
-) -> list[tuple[Batch, bool, Batch | None]]:
-    """Find each delivery's batch or add it; with a flag whether it was known, and the original of its bytes.
+RESERVE_NOTHING = "UPDATE batches SET dispatched_through = 0 WHERE number IN ({rows})"
 
-    The original is the first finished batch of equal bytes that came before and whose results are still kept.
+
+class Found(NamedTuple):
+    """A delivery's batch, and whether it was `known`.
+
+    `original` is the first finished batch of equal bytes that came before and whose results are still kept, `awaited`
+    the first that is being worked on, where there is no original.
     """
+
+    batch: Batch
+    known: bool
+    original: Batch | None
+    awaited: Batch | None
+
+
+def open_arrivals(db: sqlite3.Connection, arrivals: Sequence[Arrival], environment: str, now: float) -> list[Found]:
+    """Find each delivery's batch or add it."""
     deliveries: dict[tuple[str, str], Arrival] = {}
     for arrival in arrivals:
         deliveries.setdefault((arrival.sha256, arrival.ref), arrival)
@@ -64,15 +77,27 @@ def open_arrivals(
     fresh = {key: arrival for key, arrival in deliveries.items() if key not in batches}
     if fresh:
         batches |= _add(db, fresh, seen, environment, now)
-    again = [batch.number for (sha256, _), batch in batches.items() if sha256[:ID_DIGITS] in seen]
-    originals = _find_originals(db, again)
+    many = Counter(sha256[:ID_DIGITS] for sha256, _ in deliveries)
+    alike = seen | {stem for stem, deliveries_of_it in many.items() if deliveries_of_it > 1}
+    equals = _find_equals(db, [batch.number for (sha256, _), batch in batches.items() if sha256[:ID_DIGITS] in alike])
     opened = []
     for arrival in arrivals:
         key = (arrival.sha256, arrival.ref)
         batch = batches[key]
+        original = equals.get((batch.number, True))
+        awaited = None if original else equals.get((batch.number, False))
         # The same delivery once more in one call is known by then.
-        opened.append((batch, fresh.pop(key, None) is None, originals.get(batch.number)))
+        opened.append(Found(batch, fresh.pop(key, None) is None, original, awaited))
+    write_rows(db, RESERVE_NOTHING, [(one.batch.number,) for one in opened if one.awaited and not one.known])
     return opened
+
+
+def as_new(arrival: Arrival, one: Found) -> OpenedBatch:
+    """Describe a batch that was added for this arrival."""
+    reserved = 0 if one.awaited else arrival.reserved
+    return OpenedBatch(
+        batch=one.batch, original=one.original, awaited=one.awaited, total=arrival.total, reserved=reserved
+    )
 
 
 def free_id(db: sqlite3.Connection, wanted: str) -> str:
@@ -115,6 +140,7 @@ def _spelled_id(stem: str, number: int) -> str:
     return f"{stem}-{number}" if number > 1 else stem
 
 
-def _find_originals(db: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, Batch]:
-    found = read_rows(db, FIND_ORIGINALS, [(number,) for number in numbers])
-    return {number: Batch(*original) for number, *original in found}
+def _find_equals(db: sqlite3.Connection, numbers: Sequence[int]) -> dict[tuple[int, bool], Batch]:
+    """Find the first equal batch before each of these, by number and whether it is finished."""
+    found = read_rows(db, FIND_EQUALS, [(number,) for number in numbers])
+    return {(number, bool(finished)): Batch(*equal) for number, finished, *equal in found}

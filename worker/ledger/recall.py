@@ -3,8 +3,8 @@
 import sqlite3
 from collections.abc import Sequence
 
-from worker.claim import Batch
 from worker.crashpoint import crashpoint
+from worker.ledger.batches import Found
 from worker.ledger.rows import read_rows
 from worker.ports import OpenedBatch, Spent
 
@@ -27,12 +27,10 @@ SELECT a.batch_number, a.ordinal, a.attempts, a.ambiguous + a.in_flight, a.first
 FROM recalled JOIN attempts AS a ON a.batch_number = recalled.number WHERE a.generation = 1
 """
 
-Known = tuple[Batch, Batch | None]
 
-
-def recall(db: sqlite3.Connection, batches: Sequence[Known]) -> list[OpenedBatch]:
-    """Read all that is known of batches opened before, each given with its original."""
-    keys = [(number,) for number in {batch.number for batch, _ in batches}]
+def recall(db: sqlite3.Connection, batches: Sequence[Found]) -> list[OpenedBatch]:
+    """Read all that is known of batches opened before."""
+    keys = [(number,) for number in {one.batch.number for one in batches}]
     states = {number: state for number, *state in read_rows(db, FIND_STATES, keys)}
     answered = {
         number: (last_seq, frozenset(map(int, ordinals.split(","))))
@@ -42,7 +40,7 @@ def recall(db: sqlite3.Connection, batches: Sequence[Known]) -> list[OpenedBatch
     for number, ordinal, *cost in read_rows(db, FIND_SPENT, keys):
         spent.setdefault(number, {})[ordinal] = Spent(*cost)
     recalled = []
-    for batch, original in batches:
+    for batch, _, original, awaited in batches:
         through, total, finished_at = states[batch.number]
         last_seq, ordinals = answered.get(batch.number, (0, frozenset[int]()))
         costs = spent.get(batch.number, {})
@@ -56,6 +54,7 @@ def recall(db: sqlite3.Connection, batches: Sequence[Known]) -> list[OpenedBatch
                 total=total,
                 done=finished_at is not None,
                 original=original,
+                awaited=awaited,
             )
         )
     crashpoint("recovery_recalled")

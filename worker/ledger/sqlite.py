@@ -102,13 +102,11 @@ class SqliteLedger(LedgerReads):
         """Note that these deliveries are being worked on; recognise those seen before by `sha256` and `ref`."""
         opening = partial(batches.open_arrivals, arrivals=arrivals, environment=self._environment, now=self._clock())
         opened = await self._change(opening)
-        known = [(batch, original) for batch, was_known, original in opened if was_known]
+        known = [one for one in opened if one.known]
         recalled = iter(await self._read(recall, known) if known else ())
         return [
-            next(recalled)
-            if was_known
-            else OpenedBatch(batch=batch, original=original, total=arrival.total, reserved=arrival.reserved)
-            for arrival, (batch, was_known, original) in zip(arrivals, opened, strict=True)
+            next(recalled) if one.known else batches.as_new(arrival, one)
+            for arrival, one in zip(arrivals, opened, strict=True)
         ]
 
     async def reserve(self, marks: Mapping[int, int]) -> None:

@@ -38,7 +38,8 @@ class OpenedBatch(msgspec.Struct, frozen=True):
     (ordinals missing from it and not above `dispatched_through` spent one attempt, outcome unknown).
     `last_seq` is the highest position of the batch's results in the outbox, 0 for none. `done`: it was
     settled before; only the source does not know yet. `original` is the earlier batch of equal bytes, if any.
-    `reserved` is what was noted for a new one as it arrived, and is 0 for one that was known.
+    `reserved` is what was noted for a new one as it arrived, and is 0 for one that was known. `awaited` is an earlier
+    batch of equal bytes that is not done, where there is no `original`; for a new one nothing is `reserved` then.
     """
 
     batch: Batch
@@ -49,6 +50,7 @@ class OpenedBatch(msgspec.Struct, frozen=True):
     total: int | None = None
     done: bool = False
     original: Batch | None = None
+    awaited: Batch | None = None
     reserved: int = 0
 
 

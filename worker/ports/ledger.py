@@ -23,8 +23,9 @@ class Ledger(Protocol):
         """Note that these deliveries are being worked on; recognise those seen before by `sha256` and `ref`.
 
         A known pair comes back with all that is known of it. A new pair gets a new batch; if the same bytes
-        were delivered before under another ref, `original` names the first finished such batch. What a new one's
-        arrival has `reserved` is noted in the same commit.
+        were delivered before under another ref, `original` names the first finished such batch, or `awaited` the
+        first that is not. What a new one's arrival has `reserved` is noted in the same commit, unless it has
+        something to wait for.
         """
         ...
 

@@ -196,6 +196,12 @@ EVENTS: tuple[Event, ...] = (
         "batch batch_id claims bytes duplicate_of answered",
     ),
     Event(
+        "batch.waiting",
+        "info",
+        "a batch of bytes that are being worked on waits, to tell that one's results again",
+        "batch batch_id duplicate_of",
+    ),
+    Event(
         "batch.resumed",
         "info",
         "a batch that was begun before goes on",

@@ -148,7 +148,11 @@ class MemoryLedger:
             self._deliveries[arrival.sha256, arrival.ref] = batch
             if arrival.total is not None:
                 self._totals[batch.number] = arrival.total
-        finished = [known for known in equal if known.number in self._finished and known.number < batch.number]
+        before = [known for known in equal if known.number < batch.number]
+        original = next((known for known in before if known.number in self._finished), None)
+        awaited = next(iter(before), None) if original is None else None
+        if awaited is not None:
+            reserved = 0
         answered = self._latest(batch.number)
         dispatched_through = self._marks[batch.number]
         self._marks[batch.number] = max(dispatched_through, reserved)
@@ -162,7 +166,8 @@ class MemoryLedger:
             ),
             total=self._totals.get(batch.number),
             done=batch.number in self._finished,
-            original=finished[0] if finished else None,
+            original=original,
+            awaited=awaited,
             reserved=reserved,
         )
 
