@@ -222,7 +222,6 @@ def _record(one: Draft) -> Record:
         result_id=result.result_id,
         disposition=result.disposition.value,
         reason_code=result.reason.code if result.reason else None,
-        transaction_id=result.transaction_id,
         body=encode_result(result),
         parked=one.parked,
     )

@@ -46,7 +46,7 @@ def record(
 ) -> Record:
     result_id = f"{batch.batch_id}:{ordinal}:{generation}"
     body = b'{"schema":1,"result_id":"%b"}' % result_id.encode()
-    return Record(batch.number, ordinal, generation, result_id, disposition, None, f"tx-{result_id}", body, parked)
+    return Record(batch.number, ordinal, generation, result_id, disposition, None, body, parked)
 
 
 async def opened(ledger: Ledger, sha256: str = SHA, ref: str = "in/a.837", total: int | None = None) -> OpenedBatch:

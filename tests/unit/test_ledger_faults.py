@@ -24,8 +24,8 @@ ARRIVAL = Arrival("ab" * 32, "in/a.837", "a.837", 10, 1.0)
 
 
 def record(batch: Batch, ordinal: int, size: int = 2000) -> Record:
-    body = b"x" * size
-    return Record(batch.number, ordinal, 1, f"{batch.batch_id}:{ordinal}:1", "accepted", None, None, body)
+    body = random.Random(ordinal).randbytes(size)  # what cannot be compressed fills the disk
+    return Record(batch.number, ordinal, 1, f"{batch.batch_id}:{ordinal}:1", "accepted", None, body)
 
 
 async def fill(ledger: SqliteLedger, batch: Batch, *, start: int = 1) -> int:
@@ -103,7 +103,7 @@ async def test_a_disk_without_inodes_refuses_to_make_a_ledger(tmp_path: Path) ->
 
 
 FILE_SIZE_LIMIT = """
-import anyio, resource, sys
+import anyio, os, resource, sys
 from worker.errors import StorageFull
 from worker.ledger import open_ledger
 from worker.ports import Arrival, Record
@@ -112,7 +112,7 @@ async def main():
     async with open_ledger(sys.argv[1]) as ledger:
         (opened,) = await ledger.open_batches([Arrival("ab" * 32, "r", "n", 1, 1.0)])
         def record(n):
-            return Record(opened.batch.number, n, 1, str(n), "accepted", None, None, bytes(2000))
+            return Record(opened.batch.number, n, 1, str(n), "accepted", None, os.urandom(2000))
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
         n = 1
         try:
@@ -145,7 +145,7 @@ def test_a_file_size_limit_is_like_a_full_disk(tmp_path: Path) -> None:
 
 
 BROKEN_DISK = """
-import anyio, sys
+import anyio, os, sys
 from worker.errors import StateError, StorageFull
 from worker.ledger import open_ledger
 from worker.ports import Arrival, Record
@@ -157,7 +157,7 @@ async def main():
             try:
                 if n == 1:
                     (opened,) = await ledger.open_batches([Arrival("ab" * 32, "r", "n", 1, 1.0)])
-                await ledger.record([Record(opened.batch.number, n, 1, str(n), "accepted", None, None, bytes(2000))])
+                await ledger.record([Record(opened.batch.number, n, 1, str(n), "accepted", None, os.urandom(2000))])
                 stored += 1
             except StorageFull:
                 print("full")
@@ -229,7 +229,7 @@ async def main():
         async def store():
             for n in ordinals:
                 body = b"%d" % n * 400
-                (seq,) = await ledger.record([Record(opened.batch.number, n, 1, str(n), "accepted", None, None, body)])
+                (seq,) = await ledger.record([Record(opened.batch.number, n, 1, str(n), "accepted", None, body)])
                 sys.stdout.write(f"{n} {seq}\\n")
                 sys.stdout.flush()
 
@@ -270,7 +270,7 @@ async def test_a_bug_in_one_change_ends_all_waiting_and_all_later_calls(tmp_path
     ended: list[str] = []
     async with open_ledger(f"sqlite:{tmp_path}/ledger.db") as ledger:
         (opened,) = await ledger.open_batches([ARRIVAL])
-        wrong = Record(opened.batch.number, 1, 1, "x", "accepted", None, None, object())  # type: ignore[arg-type]  # the bug
+        wrong = Record(opened.batch.number, 1, 1, "x", "accepted", None, object())  # type: ignore[arg-type]  # the bug
 
         async def store(each: Record) -> None:
             try:

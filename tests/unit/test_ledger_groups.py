@@ -28,7 +28,7 @@ def record(batch: Batch, ordinal: int, disposition: str = "accepted", *, generat
     result_id = f"{batch.batch_id}:{ordinal}:{generation}"
     parked = claim(batch, ordinal) if disposition == "undelivered" else None
     body = result_id.encode()
-    return Record(batch.number, ordinal, generation, result_id, disposition, None, None, body, parked)
+    return Record(batch.number, ordinal, generation, result_id, disposition, None, body, parked)
 
 
 async def together(calls: Sequence[Callable[[], Awaitable[object]]]) -> None:

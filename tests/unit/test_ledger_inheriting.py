@@ -271,3 +271,23 @@ async def test_a_worker_that_starts_waits_for_the_end_of_a_hand_over_and_for_not
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert os.pread(fd, 20, 0) != HAND_OVER
     os.close(fd)
+
+
+async def test_records_of_a_large_batch_come_along_word_for_word_and_leave_together(two: Two) -> None:
+    batch = (await opened(two.theirs, total=1300)).batch
+    ours = (await opened(two.ours, letter="b", total=100)).batch
+    await two.theirs.record([record(batch, ordinal) for ordinal in range(1, 1301)])
+    await two.ours.record([record(ours, ordinal) for ordinal in range(1, 101)])
+
+    came = [*await two.inherit("r"), *await two.inherit("r")]
+    known = (await opened(two.ours)).batch
+
+    assert came == [1300, 0]
+    told = await two.ours.results_of(known.number, 0, 2000)
+    assert told == [record(batch, ordinal).body for ordinal in range(1, 1301)]
+    assert [each.body for each in await two.ours.outbox(0, 1000)] == [record(ours, n).body for n in range(1, 101)]
+    await two.ours.finish([known.number, ours.number])
+    await two.ours.advance("sink", Position(1000, None))
+    two.now[0] += 2 * 86_400
+    assert await two.ours.purge(two.now[0]) == 1400
+    assert await two.ours._change(lambda db: db.execute("SELECT count(*) FROM packs").fetchone()) == (0,)

@@ -24,7 +24,7 @@ async def make(path: Path) -> None:
         (opened,) = await ledger.open_batches([ARRIVAL])
         for ordinal in range(1, 200):
             body = b"x" * 500
-            await ledger.record([Record(opened.batch.number, ordinal, 1, f"{ordinal}", "accepted", None, None, body)])
+            await ledger.record([Record(opened.batch.number, ordinal, 1, f"{ordinal}", "accepted", None, body)])
 
 
 async def refusal(path: Path) -> str:
@@ -143,7 +143,7 @@ async def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(26)
-@pytest.mark.parametrize("place", [16384 + 3, 5 * 16384 + 3, -16384 + 3])
+@pytest.mark.parametrize("place", [4096 + 3, 5 * 4096 + 3, -4096 + 3])
 async def test_damaged_pages_are_found_and_left_alone(tmp_path: Path, place: int) -> None:
     path = tmp_path / "ledger.db"
     await make(path)

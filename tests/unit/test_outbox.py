@@ -14,7 +14,7 @@ def test_a_run_that_finds_no_batch_still_carries_what_an_earlier_one_left() -> N
         (known,) = await ledger.open_batches([Arrival("a" * 64, "ref", "gone.837", 1, 1.0, 1500)])
         for ordinal in range(1, 1501):
             body = b'{"ordinal":%d}' % ordinal
-            record = Record(known.batch.number, ordinal, 1, f"left:{ordinal}:1", "accepted", None, None, body)
+            record = Record(known.batch.number, ordinal, 1, f"left:{ordinal}:1", "accepted", None, body)
             await ledger.record([record])
         api = ScriptedApi(lambda _claim, _number: ACCEPTED)
         pipeline = Pipeline(given, Neighbours(MemorySource(), ledger, [sink], api), pace(given), Tally())

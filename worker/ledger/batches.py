@@ -27,6 +27,8 @@ FROM stems AS s JOIN batches AS b ON b.sha256 >= s.stem AND b.sha256 < s.stem ||
 GROUP BY s.stem
 """
 
+FIND_ID = "SELECT 1 FROM batches WHERE sha256 >= :stem AND sha256 < :stem || 'g' AND batch_id = :wanted"
+
 ADD_BATCHES = """
 INSERT INTO batches (
     number, batch_id, sha256, ref, environment, name, size, received_at, opened_at, total, dispatched_through)
@@ -102,9 +104,9 @@ def as_new(arrival: Arrival, one: Found) -> OpenedBatch:
 
 def free_id(db: sqlite3.Connection, wanted: str) -> str:
     """Give this batch id if no batch here has it, else the next of its stem."""
-    if not db.execute("SELECT 1 FROM batches WHERE batch_id = ?", (wanted,)).fetchone():
-        return wanted
     stem = wanted[:ID_DIGITS]
+    if not db.execute(FIND_ID, {"stem": stem, "wanted": wanted}).fetchone():
+        return wanted
     return _spelled_id(stem, _last_earlier(db, {stem}).get(stem, 0) + 1)
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from worker.claim import Claim
 from worker.ledger.commits import AttemptRow
+from worker.ledger.packs import add_packs
 from worker.ledger.replays import supersede
 from worker.ledger.rows import write_rows
 from worker.ports import Record
@@ -64,10 +65,13 @@ def store_results(db: sqlite3.Connection, records: Sequence[Record], next_seq: i
     """Store each result once; tell their places in the outbox, the known ones of those that were there."""
     rows = [_row(seq, record) for seq, record in enumerate(records, next_seq)]
     seqs: Sequence[int] = range(next_seq, next_seq + len(records))
+    places = seqs
     fresh = records
     if write_rows(db, STORE_RESULTS, rows) != len(records):
         seqs = [db.execute(FIND_RESULT, row[1:4]).fetchone()[0] for row in rows]
-        fresh = [record for place, record in enumerate(records) if seqs[place] == next_seq + place]
+        places = [seq for place, seq in enumerate(seqs) if seq == next_seq + place]
+        fresh = [records[seq - next_seq] for seq in places]
+    add_packs(db, zip(places, (record.body for record in fresh), strict=True))
     tally = Counter((record.batch_number, record.disposition) for record in fresh)
     write_rows(db, PARK, [_parked(record, record.parked, now) for record in fresh if record.parked is not None])
     # After the parking: what an earlier generation of the same group parked goes, too.
@@ -77,7 +81,7 @@ def store_results(db: sqlite3.Connection, records: Sequence[Record], next_seq: i
     return seqs
 
 
-def _row(seq: int, record: Record) -> tuple[int, int, int, int, str, str | None, str | None, bytes]:
+def _row(seq: int, record: Record) -> tuple[int, int, int, int, str, str | None]:
     return (
         seq,
         record.batch_number,
@@ -85,8 +89,6 @@ def _row(seq: int, record: Record) -> tuple[int, int, int, int, str, str | None,
         record.generation,
         record.disposition,
         record.reason_code,
-        record.transaction_id,
-        record.body,
     )
 
 

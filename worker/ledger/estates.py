@@ -20,6 +20,7 @@ import msgspec
 from worker.ledger.batches import free_id
 from worker.ledger.changes import STORE_RESULTS
 from worker.ledger.elsewhere import ELSEWHERE, forget, set_aside
+from worker.ledger.packs import add_packs, find_bodies, one_state
 from worker.ledger.rows import write_rows
 
 P = ParamSpec("P")
@@ -50,7 +51,7 @@ WHERE number = ?
 """
 
 RESULTS = """
-SELECT ordinal, generation, disposition, reason_code, transaction_id, body FROM results
+SELECT ordinal, generation, disposition, reason_code, seq FROM results
 WHERE batch_number = ? AND (ordinal, generation) > (?, ?) ORDER BY ordinal, generation LIMIT ?
 """
 
@@ -158,7 +159,7 @@ async def take_in(estate: Estate, environment: str, read: Read, change: Change, 
     carried = 0
     if estate.content == "kept":
         after = (0, 0)
-        while rows := await read(_page, RESULTS, estate.number, after):
+        while rows := await read(_results, estate.number, after):
             carried += await change(partial(_add_results, number=number, rows=rows))
             after = rows[-1][:2]
         after = (0, 0)
@@ -195,14 +196,25 @@ def _page(db: sqlite3.Connection, query: str, number: int, after: tuple[int, int
     return db.execute(query, (number, *after, PAGE)).fetchall()
 
 
+def _results(db: sqlite3.Connection, number: int, after: tuple[int, int]) -> list[tuple[Any, ...]]:
+    """Read some results, each with its record as the last of its columns."""
+    with one_state(db):
+        rows = _page(db, RESULTS, number, after)
+        bodies = find_bodies(db, [row[-1] for row in rows])
+    return [(*row[:-1], bodies[row[-1]]) for row in rows]
+
+
 def _all(db: sqlite3.Connection, query: str, number: int) -> list[tuple[Any, ...]]:
     return db.execute(query, (number,)).fetchall()
 
 
 def _add_results(db: sqlite3.Connection, number: int, rows: Sequence[tuple[Any, ...]]) -> int:
     (lowest,) = db.execute("SELECT min(seq) FROM results").fetchone()
-    below = min(lowest or 0, 0) - 1
-    return write_rows(db, STORE_RESULTS, [(below - place, number, *row) for place, row in enumerate(rows)])
+    first = min(lowest or 0, 0) - len(rows)
+    stored = write_rows(db, STORE_RESULTS, [(seq, number, *row[:-1]) for seq, row in enumerate(rows, first)])
+    fresh = {seq for (seq,) in db.execute("SELECT seq FROM results WHERE seq < ?", (first + len(rows),))}
+    add_packs(db, ((seq, row[-1]) for seq, row in enumerate(rows, first) if seq in fresh))
+    return stored
 
 
 def _add_parked(db: sqlite3.Connection, number: int, rows: Sequence[tuple[Any, ...]]) -> None:

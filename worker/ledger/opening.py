@@ -6,6 +6,7 @@ from pathlib import Path
 
 from worker.errors import StateError
 from worker.ledger.failures import translate, translate_os
+from worker.ledger.migrating import migrate
 from worker.ledger.rows import KEPT_STATEMENTS
 from worker.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, create
 
@@ -15,19 +16,24 @@ HEADER_BYTES = 100
 BUSY_TIMEOUT_S = 5.0
 CACHE_KIB = 16384
 LOG_LIMIT_BYTES = 64 << 20
-# About a second of reading; a larger ledger is checked page by page as it is used (cell_size_check).
-FULL_CHECK_BYTES = 256 << 20
+# About half a second of reading; a larger ledger is checked page by page as it is used (cell_size_check).
+FULL_CHECK_BYTES = 128 << 20
+
+FIRST_TABLES = frozenset({"batches", "attempts", "results", "tallies", "parked", "sinks", "notes"})
+TABLES_OF = {1: FIRST_TABLES, 2: FIRST_TABLES | {"packs"}}
 
 
 def create_or_check(path: Path, *, exists: bool) -> None:
-    """Leave a sound ledger at `path`; call it under the lock.
+    """Leave a sound ledger of today's schema at `path`; call it under the lock.
 
-    :raises StateError: if what is there is not one; it is left as it was.
+    :raises StateError: if what is there is not one, or not one that can be brought up to date; it is left as it was.
     """
     log = path.with_name(path.name + "-wal")
     if exists:
-        _check_header(path)
-        _check_content(path)
+        version = _check_header(path)
+        _check_content(path, TABLES_OF[version])
+        if version < SCHEMA_VERSION:
+            migrate(path)
     elif log.exists():
         # A new file under an old log would be filled with the pages of the lost one.
         raise StateError(f"ledger: {path} is gone but its log {log.name} is still there; bring it back or move both")
@@ -66,9 +72,18 @@ def connect(path: Path) -> sqlite3.Connection:
 def connect_readonly(path: Path, *, beside_writer: bool = False) -> sqlite3.Connection:
     """Open the ledger for reading, `beside_writer` if this process has it open for writing.
 
-    :raises StateError: if it is no ledger of ours.
+    :raises StateError: if it is no ledger of ours, or one of an older schema.
     """
-    db = _connect(path, "mode=ro" if beside_writer else _quiet(path))
+    db = _connect_quietly(path, "mode=ro" if beside_writer else _quiet(path))
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version < SCHEMA_VERSION:
+        db.close()
+        raise StateError(f"ledger: {path} is of an older version; the next `run` brings it up to date")
+    return db
+
+
+def _connect_quietly(path: Path, options: str) -> sqlite3.Connection:
+    db = _connect(path, options)
     try:
         db.execute("PRAGMA query_only = ON")
         db.execute("PRAGMA cell_size_check = ON")
@@ -88,7 +103,7 @@ def identity_of(path: Path) -> str | None:
 
     :raises StateError: if it is no ledger of ours, or cannot be read.
     """
-    db = connect_readonly(path)
+    db = _connect_quietly(path, _quiet(path))
     try:
         found = db.execute("SELECT value FROM notes WHERE key = ?", (IDENTITY,)).fetchone()
     except sqlite3.Error as error:
@@ -122,7 +137,7 @@ def _require_log(db: sqlite3.Connection, path: Path) -> None:
         raise StateError(f"ledger: {path} cannot keep a write-ahead log")
 
 
-def _check_header(path: Path) -> None:
+def _check_header(path: Path) -> int:
     try:
         with path.open("rb", buffering=0) as file:
             header = file.read(HEADER_BYTES)
@@ -132,6 +147,7 @@ def _check_header(path: Path) -> None:
         raise StateError(f"ledger: {path} is no ledger of this worker, or a damaged one")
     version, application = struct.unpack_from(">I", header, 60)[0], struct.unpack_from(">I", header, 68)[0]
     _check_identity(path, application, version)
+    return int(version)
 
 
 def _check_identity(path: Path, application: int, version: int) -> None:
@@ -143,12 +159,12 @@ def _check_identity(path: Path, application: int, version: int) -> None:
         raise StateError(f"ledger: {path} is damaged (schema {version})")
 
 
-def _check_content(path: Path) -> None:
+def _check_content(path: Path, expected: frozenset[str]) -> None:
     """Read the schema, and all pages if that is quick, through a connection that cannot write."""
     db = _connect(path, _quiet(path))
     try:
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        missing = {"batches", "attempts", "results", "tallies", "parked", "sinks", "notes"} - tables
+        missing = expected - tables
         whole = path.stat().st_size > FULL_CHECK_BYTES or db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
     except sqlite3.DatabaseError as error:
         failure = translate(error, path)

@@ -11,6 +11,7 @@ from worker.claim import Batch
 from worker.ledger.balance import Balance, balance
 from worker.ledger.elsewhere import ELSEWHERE
 from worker.ledger.failures import translate
+from worker.ledger.packs import find_bodies, one_state
 from worker.ledger.parked import ParkedClaim, ParkedFilter, ParkedGroup, count_parked, find_parked
 from worker.ledger.superseding import earlier_results, newest_batch, open_batches, replay_batches
 from worker.ports import BatchSummary, Earlier, Emission, Position, ReplayBatch
@@ -26,19 +27,19 @@ WHERE n.batch_number = r.batch_number AND n.ordinal = r.ordinal AND n.generation
 """
 
 OUTBOX = """
-SELECT r.seq, r.batch_number, b.batch_id || ':' || r.ordinal || ':' || r.generation, r.body
+SELECT r.seq, r.batch_number, b.batch_id || ':' || r.ordinal || ':' || r.generation
 FROM results AS r JOIN batches AS b ON b.number = r.batch_number
 WHERE r.seq > ? ORDER BY r.seq LIMIT ?
 """
 
 RESULTS_OF = f"""
-SELECT r.body FROM results AS r
+SELECT r.seq FROM results AS r
 WHERE r.batch_number = ? AND r.ordinal > ? AND NOT EXISTS ({NEWER})
 ORDER BY r.ordinal LIMIT ?
 """  # noqa: S608 - joined from constants
 
 RESULTS = f"""
-SELECT r.seq, r.batch_number, b.batch_id || ':' || r.ordinal || ':' || r.generation, r.body
+SELECT r.seq, r.batch_number, b.batch_id || ':' || r.ordinal || ':' || r.generation
 FROM results AS r JOIN batches AS b ON b.number = r.batch_number
 WHERE r.seq > :after
   AND (:disposition IS NULL OR r.disposition = :disposition)
@@ -168,11 +169,17 @@ class LedgerReads:
 def _emissions(
     db: sqlite3.Connection, query: str, parameters: tuple[int, int] | dict[str, str | int | None]
 ) -> list[Emission]:
-    return [Emission(*row) for row in db.execute(query, parameters)]
+    with one_state(db):
+        rows = db.execute(query, parameters).fetchall()
+        bodies = find_bodies(db, [row[0] for row in rows])
+    return [Emission(seq, number, result_id, bodies[seq]) for seq, number, result_id in rows]
 
 
 def _bodies(db: sqlite3.Connection, parameters: tuple[int, int, int]) -> list[bytes]:
-    return [body for (body,) in db.execute(RESULTS_OF, parameters)]
+    with one_state(db):
+        seqs = [seq for (seq,) in db.execute(RESULTS_OF, parameters)]
+        bodies = find_bodies(db, seqs)
+    return [bodies[seq] for seq in seqs]
 
 
 def _position(db: sqlite3.Connection, sink: str) -> Position:

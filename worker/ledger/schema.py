@@ -4,7 +4,8 @@
 
     batches   one row a delivery         dispatched_through: the highest ordinal whose first attempt may have begun
     attempts  one row a claim that failed at least once and has no result yet (a few rows stay until `finish`)
-    results   one row a claim and generation, `seq` is the outbox's order; body: the encoded record
+    results   one row a claim and generation, `seq` is the outbox's order
+    packs     the encoded records of some dozens of results, compressed; `number` is the `seq` of the first
     tallies   results a batch and disposition, the latest generation of each claim only; kept after a purge
     parked    what it takes to send a claim again
     sinks     how far each sink has come
@@ -20,6 +21,7 @@ file's header, where they can be read before SQLite touches the file (sqlite.org
 import contextlib
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from worker.errors import StateError
@@ -27,13 +29,13 @@ from worker.ledger.failures import translate, translate_os
 from worker.ledger.place import sync_folder
 
 APPLICATION_ID = 0x50434C47  # "PCLG"
-SCHEMA_VERSION = 1
-PAGE_BYTES = 16384  # a result record is 2-3 kB; pages of 4 kB would be half empty
+SCHEMA_VERSION = 2
+PAGE_BYTES = 4096  # a row of many small batches changes a page of an index by digest: each is written whole
 
 TABLES = """
 CREATE TABLE batches (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
-    batch_id TEXT NOT NULL UNIQUE,
+    batch_id TEXT NOT NULL,
     sha256 TEXT NOT NULL,
     ref TEXT NOT NULL,
     environment TEXT NOT NULL,
@@ -68,10 +70,10 @@ CREATE TABLE results (
     generation INTEGER NOT NULL,
     disposition TEXT NOT NULL,
     reason_code TEXT,
-    transaction_id TEXT,
-    body BLOB NOT NULL,
     UNIQUE (batch_number, ordinal, generation)
 );
+
+CREATE TABLE packs (number INTEGER PRIMARY KEY, bodies BLOB NOT NULL);
 
 CREATE TABLE tallies (
     batch_number INTEGER NOT NULL,
@@ -95,8 +97,10 @@ CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
 
-def create(path: Path) -> None:
-    """Make an empty ledger at `path`: whole or not at all, whatever happens meanwhile.
+def create(path: Path, fill: Callable[[sqlite3.Connection], None] = lambda _: None) -> None:
+    """Make a ledger at `path`, empty but for what `fill` writes: whole or not at all, whatever happens meanwhile.
+
+    A file that stands there is replaced at the end.
 
     :raises worker.errors.StateError: if it cannot be made.
     """
@@ -106,7 +110,7 @@ def create(path: Path) -> None:
         for rest in (draft, draft.with_name(draft.name + "-journal"), draft.with_name(draft.name + "-wal")):
             rest.unlink(missing_ok=True)
         os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        if not _filled(draft):
+        if not _filled(draft, fill):
             raise StateError(f"ledger: {path} cannot keep a write-ahead log here")
         draft.rename(path)
         sync_folder(path.parent)
@@ -116,13 +120,14 @@ def create(path: Path) -> None:
         raise translate_os(error, f"cannot make {path}") from None
 
 
-def _filled(draft: Path) -> bool:
+def _filled(draft: Path, fill: Callable[[sqlite3.Connection], None]) -> bool:
     """Make the tables; False if the log could not be had, which SQLite tells by no error."""
-    with contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as db:
+    with contextlib.closing(sqlite3.connect(draft.as_uri(), uri=True, isolation_level=None)) as db:
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.executescript(f"BEGIN; {TABLES} COMMIT")
+        fill(db)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         return bool(db.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",))

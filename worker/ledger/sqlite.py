@@ -188,8 +188,10 @@ class SqliteLedger(LedgerReads):
         """
         through = await self._read(retention.delivered_through, sinks)
         purged = 0
-        for number in await self._read(retention.find_expired, before, through):
-            step = partial(retention.purge_some, number=number, through=through)
+        expired = await self._read(retention.find_expired, before, through)
+        for start in range(0, len(expired), retention.BATCHES_A_STEP):
+            numbers = expired[start : start + retention.BATCHES_A_STEP]
+            step = partial(retention.purge_some, numbers=numbers, through=through)
             while (some := await self._change(step)) == retention.ROWS_A_STEP:
                 purged += some
             purged += some

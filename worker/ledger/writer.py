@@ -15,6 +15,7 @@ from worker.ledger.failures import translate
 # The log is folded into the file after about this much. More costs longer pauses, less costs more writing.
 LOG_BYTES = 8 << 20
 COMMIT_BYTES = 64 << 10  # what a commit writes beside the records: some pages of each table
+PACKED_TO = 1 / 4  # of the records' bytes at most reach the log, as a rule: see `packs`
 
 
 class Writer:
@@ -25,7 +26,7 @@ class Writer:
         self._db = db
         self._clock = clock
         self._inode = path.stat().st_ino
-        self._logged_bytes = 0
+        self._logged_bytes = 0.0
         (last_seq,) = db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'results'").fetchone()
         self._next_seq = (last_seq or 0) + 1
 
@@ -53,7 +54,7 @@ class Writer:
             self._roll_back()
             raise
         self._next_seq = max(self._next_seq, max(group.seqs, default=0) + 1)
-        self._logged_bytes += COMMIT_BYTES + sum(len(record.body) for record in group.records)
+        self._logged_bytes += COMMIT_BYTES + sum(len(record.body) for record in group.records) * PACKED_TO
 
     def close(self) -> None:
         """Let go of the file; the last connection to go folds the log."""
@@ -98,4 +99,4 @@ class Writer:
             if not isinstance(failure, StorageFull):
                 raise failure from None
             structlog.get_logger().warning("ledger.log_kept", detail=str(failure))
-        self._logged_bytes = 0
+        self._logged_bytes = 0.0

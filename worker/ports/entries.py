@@ -68,8 +68,7 @@ class Earlier(msgspec.Struct, frozen=True):
 class Record(msgspec.Struct, frozen=True, gc=False):
     """A result on its way into the ledger: `body` is the encoded record.
 
-    `parked` is the claim's interchange if the claim can be sent again later (undelivered and the like),
-    `transaction_id` the service's, kept to see one id used for two claims.
+    `parked` is the claim if it can be sent again later (undelivered and the like).
     """
 
     batch_number: int
@@ -78,7 +77,6 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     result_id: str
     disposition: str
     reason_code: str | None
-    transaction_id: str | None
     body: bytes
     parked: Claim | None = None
 

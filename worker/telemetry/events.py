@@ -343,6 +343,7 @@ EVENTS: tuple[Event, ...] = (
         "batches claims dispositions pending parked count detail",
         "keep the ledger as it is and report this line; `status --reconcile` shows every batch",
     ),
+    Event("ledger.migrated", "info", "a ledger of an older version was brought up to date", "elapsed_s"),
     Event("ledger.purged", "info", "claim content past its retention is gone", "batches claims results"),
     Event(
         "sink.tail_repaired",
