@@ -5,10 +5,11 @@
     999     ISA GS ST AK1 AK2 IK5*A AK9*A SE GE IEA
     277CA   ISA GS ST … HL 20, 21, 19 … HL PT … TRN*2*claim STC… SE GE IEA
 
-One interchange around one transaction set, every segment terminated and none padded; one claim below all levels, no
-service line, every status with a code, an action and an amount and nothing more, no rejected total. What is not of
-this shape is None here, and `worker.x12.claim_acknowledgement` and `worker.x12.ta1_999` read it, at four times the
-price. Tests hold both readings against each other.
+One interchange around one transaction set, every segment terminated and none padded; one claim below all levels, a
+status at most for each of these and one or two for the claim, no service line, every status with a code, an action and
+an amount and nothing more, no rejected total. One pattern a document sees all of that at once. What is not of this
+shape is None here, and `worker.x12.claim_acknowledgement` and `worker.x12.ta1_999` read it, at many times the price.
+Tests hold both readings against each other.
 """
 
 import re
@@ -17,12 +18,10 @@ from functools import lru_cache
 
 import msgspec
 
-from worker.x12.acknowledgements import at, has_break, read_marks
+from worker.x12.acknowledgements import Marks, has_break, read_marks
 from worker.x12.claim_acknowledgement import DEPTHS, REJECTED_QUANTITIES, Composite, read_code
 
 _LONGEST_ISA = 212
-_TRAILER = 4  # SE, GE, IEA and the nothing after the last terminator
-_SHORTEST_STATUS, _PLAIN_STATUS = 5, 11  # elements of an STC: with an amount, and before STC10
 
 
 class UsualStatus(msgspec.Struct, frozen=True, gc=False):
@@ -52,88 +51,61 @@ class UsualAcknowledgement(msgspec.Struct, frozen=True, gc=False):
 
 def is_usual_999(text: str) -> bool:
     """Tell whether this is a complete 999 that accepts the one set it speaks of, without findings."""
-    marks = read_marks(text[:_LONGEST_ISA]) if text.startswith("ISA") else None
-    if marks is None or marks.segment + " " in text or has_break(text):
-        return False
-    return _usual_999(marks.element, marks.segment)(text) is not None
-
-
-@lru_cache(maxsize=64)
-def _usual_999(element: str, segment: str) -> Callable[[str], object]:
-    """Make the test for a 999 with these delimiters: the 999 is short, and one pattern sees all of it at once."""
-    e, s = re.escape(element), re.escape(segment)
-    begun = ["ISA", "GS", f"ST{e}999", "AK1", "AK2"]
-    ended = ["SE", "GE", "IEA"]
-    rest = f"{e}[^{s}]*{s}"
-    accepted = f"IK5{e}A{s}AK9{e}A(?:{e}[^{e}{s}]*){{1,3}}{s}"
-    return re.compile("".join([*(tag + rest for tag in begun), accepted, *(tag + rest for tag in ended)])).fullmatch
+    marks = _marks_of(text)
+    return marks is not None and _usual_999(marks.element, marks.segment)(text) is not None
 
 
 def read_usual_277ca(text: str) -> UsualAcknowledgement | None:
     """Read a usual 277CA; None for any other."""
-    pieces, element, component = _pieces(text)
-    statuses: list[UsualStatus] = []
-    claim_number = ""
-    payer_claim_number: str | None = None
-    level: str | None = None  # "" once the patient's HL has come
-    depth = -1
-    for piece in pieces[3:-_TRAILER]:
-        tag = piece[:3]
-        if tag == "STC":
-            elements = piece.split(element)
-            if (
-                level is None
-                or not _SHORTEST_STATUS <= len(elements) < _PLAIN_STATUS
-                or (not level and not claim_number)
-            ):
-                return None
-            code, action = read_code(elements[1], elements[3], component)
-            statuses.append(UsualStatus(level, code, action, elements[4].strip()))
-        elif tag == "QTY":
-            elements = piece.split(element, 3)
-            if len(elements) < 3 or (elements[1].strip() in REJECTED_QUANTITIES and elements[2] != "0"):
-                return None
-        elif tag == "REF":
-            elements = piece.split(element, 3)
-            if payer_claim_number is None and claim_number and at(elements, 1) == "1K":
-                payer_claim_number = at(elements, 2)  # the first one counts, be it empty
-        elif tag == "TRN":
-            elements = piece.split(element, 3)
-            if level == "" and at(elements, 1) == "2":
-                if claim_number or len(elements) < 3:
-                    return None
-                claim_number = elements[2].strip()
-        elif piece.startswith("HL" + element):
-            elements = piece.split(element, 4)
-            kind = elements[3].strip() if len(elements) > 3 else ""
-            below = DEPTHS.get(kind)
-            if level == "" or (below is not None and below <= depth):
-                return None
-            level, depth = (kind, below) if below is not None else ("", depth)
-        elif tag in _UNUSUAL or (tag[:2] in _CONTROLS and tag[2:] == element):
-            return None
-    return UsualAcknowledgement(claim_number, statuses, payer_claim_number or "") if claim_number else None
+    marks = _marks_of(text)
+    found = None if marks is None else _usual_277ca(marks.element, marks.segment)(text)
+    if marks is None or found is None:
+        return None
+    said = found.groups("")
+    statuses = []
+    for level, place in _STATUSES:
+        code, action, amount = said[place : place + 3]
+        if code:
+            statuses.append(UsualStatus(level, *read_code(code, action, marks.component), amount.strip()))
+    number = said[_NUMBER].strip()
+    return UsualAcknowledgement(number, statuses, said[-1].strip()) if number else None
 
 
-_UNUSUAL = frozenset({"SVC", "ISA", "IEA", "TA1"})
-_CONTROLS = frozenset({"ST", "SE"})
-_NONE: tuple[list[str], str, str] = ([], "", "")
+# Where the pattern has the statuses: at most one a level, then, after the claim's number, one or two of its own.
+_NUMBER = 3 * len(DEPTHS)
+_STATUSES = (*((level, 3 * depth) for level, depth in DEPTHS.items()), ("", _NUMBER + 1), ("", _NUMBER + 4))
 
 
-def _pieces(text: str) -> tuple[list[str], str, str]:
-    """Split one interchange around one 277, with its delimiters; nothing for what is not just that."""
+def _marks_of(text: str) -> Marks | None:
+    """Read the delimiters of an interchange whose segments have nothing around them."""
     marks = read_marks(text[:_LONGEST_ISA]) if text.startswith("ISA") else None
-    if marks is None or marks.segment + " " in text or has_break(text):
-        return _NONE
-    element = marks.element
-    pieces = text.split(marks.segment)
-    whole = (
-        len(pieces) > 2 + _TRAILER
-        and not pieces[-1]
-        and pieces[1].startswith("GS" + element)
-        and pieces[2].startswith(f"ST{element}277{element}")
-        and pieces[-4].startswith("SE" + element)
-        and pieces[-3].startswith("GE" + element)
-        and pieces[-2].startswith("IEA" + element)
-    )
-    return (pieces, element, marks.component) if whole else _NONE
+    return None if marks is None or marks.segment + " " in text or has_break(text) else marks
+
+
+@lru_cache(maxsize=64)
+def _usual_999(element: str, segment: str) -> Callable[[str], re.Match[str] | None]:
+    e, s = re.escape(element), re.escape(segment)
+    rest = f"{e}[^{s}]*+{s}"
+    begun = "".join(tag + rest for tag in ("ISA", "GS", f"ST{e}999", "AK1", "AK2"))
+    ended = "".join(tag + rest for tag in ("SE", "GE", "IEA"))
+    return re.compile(f"{begun}IK5{e}A{s}AK9{e}A(?:{e}[^{e}{s}]*+){{1,3}}{s}{ended}").fullmatch
+
+
+@lru_cache(maxsize=64)
+def _usual_277ca(element: str, segment: str) -> Callable[[str], re.Match[str] | None]:
+    """Group code, action and amount of each of `_STATUSES`, amid them the claim's number, and last the payer's."""
+    e, s = re.escape(element), re.escape(segment)
+    any_element, rest = f"[^{e}{s}]*+", f"[^{s}]*+{s}"
+    rejected = "|".join(REJECTED_QUANTITIES)
+    elsewhere = f"STC|HL{e}|SVC|ISA|IEA|TA1|ST{e}|SE{e}|QTY{e} *(?:{rejected})"
+    beside = f"(?:(?!{elsewhere}){rest})*+"
+    of_claim = f"(?:(?!{elsewhere}|TRN|REF{e} *1K){rest})*+"
+    status = f"STC{e}([^{e}{s}]++){e}{any_element}{e}({any_element}){e}({any_element})(?:{e}{any_element}){{0,5}}{s}"
+    level = f"HL{e}{any_element}{e}{any_element}{e}"
+    levels = "".join(f"(?:{level}{kind}(?=[{e}{s}]){rest}{beside}(?:{status}{beside})?+)?+" for kind in DEPTHS)
+    number, payers = (f"{tag}{e}({any_element}){rest}" for tag in (f"TRN{e}2", f"REF{e}1K"))
+    claim = f"{of_claim}{number}{of_claim}{status}(?:{of_claim}{status})?+{of_claim}(?:{payers}{of_claim})?+"
+    begun = "".join(f"{tag}{e}{rest}" for tag in ("ISA", "GS", f"ST{e}277"))
+    ended = "".join(f"{tag}{e}{rest}" for tag in ("SE", "GE", "IEA"))
+    patient = f"{level}(?! *(?:{'|'.join(DEPTHS)}) *[{e}{s}]){rest}"
+    return re.compile(begun + beside + levels + patient + claim + ended).fullmatch
