@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.bench.runs import Figure, compared
+from worker.bench.figures import Figure, compared
 from worker.cli import run_command_line
 
 

@@ -14,29 +14,11 @@ The stub that answers runs in another process. Rounds alternate between baseline
 the machine does falls on both.
 """
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from statistics import median
-from typing import Any
 
 import msgspec
 
-Tell = Callable[[str], None]
-Told = dict[str, Any]
-
-
-class Figure(msgspec.Struct, frozen=True):
-    """One line of the table. `ratio` is what counts; `target` what it should reach (None: no target)."""
-
-    name: str
-    ratio: float | None
-    target: float | None
-    measured: str
-    baseline: str
-    numbers: dict[str, float]
+from worker.bench.figures import Figure, Tell, Told, job, stub
 
 
 def measure(*, quick: bool, rounds: int, tell: Tell) -> list[Figure]:
@@ -52,17 +34,9 @@ def measure(*, quick: bool, rounds: int, tell: Tell) -> list[Figure]:
     return figures
 
 
-def compared(figures: list[Figure], earlier: list[Figure]) -> dict[str, float]:
-    """Tell by what factor each figure's ratio has changed; those that only one of both runs has are left out."""
-    before = {figure.name: figure.ratio for figure in earlier}
-    return {
-        figure.name: figure.ratio / ratio for figure in figures if figure.ratio and (ratio := before.get(figure.name))
-    }
-
-
 def _splitting(claims: int, rounds: int, tell: Tell) -> Figure:
     tell(f"splitting {claims:,} claims, {rounds} rounds")
-    runs = [_job("splitting", {"claims": claims}) for _ in range(rounds)]
+    runs = [job("splitting", {"claims": claims}) for _ in range(rounds)]
     cpu_us = median(run["cpu_us"] for run in runs)
     megabytes = median(run["bytes"] / 1e6 / (run["cpu_us"] * run["claims"] / 1e6) for run in runs)
     ratio = median(run["bare_s"] / (run["cpu_us"] * run["claims"] / 1e6) for run in runs)
@@ -82,11 +56,11 @@ def _against_loop(
     claims = files * per_file
     tell(f"{name}: {claims:,} claims, {in_flight} in flight, {rounds} rounds")
     bare, ours = [], []
-    with _stub(delay_s) as port:
+    with stub(delay_s) as port:
         for _ in range(rounds):
             spec = {"port": port, "in_flight": in_flight, "claims": claims, "files": files, "per_file": per_file}
-            bare.append(_job("bare_loop", spec))
-            ours.append(_job("end_to_end", spec))
+            bare.append(job("bare_loop", spec))
+            ours.append(job("end_to_end", spec))
             if ours[-1]["results"] != claims:
                 raise RuntimeError(f"bench: {claims} claims went in, {ours[-1]['results']} results came out")
     ratio = median(one["per_s"] / other["per_s"] for one, other in zip(ours, bare, strict=True))
@@ -115,23 +89,3 @@ def _waiting(name: str, rounds: int, tell: Tell, *, files: int, per_file: int = 
 
 def _peak(runs: list[Told]) -> float:
     return float(median(run["peak_bytes"] for run in runs) / 1e6)
-
-
-def _job(name: str, spec: dict[str, Any]) -> Told:
-    command = [sys.executable, "-m", "worker.bench.jobs", name, json.dumps(spec)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=900)
-    told: Told = json.loads(done.stdout)
-    return told
-
-
-@contextmanager
-def _stub(delay_s: float) -> Iterator[int]:
-    """Run the stub in a process of its own; gives its port."""
-    command = [sys.executable, "-m", "worker.simulator.stub", "--port", "0", "--delay", str(delay_s)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            if process.stdout is None:
-                raise RuntimeError("bench: the stub has no output")
-            yield int(json.loads(process.stdout.readline())["port"])
-        finally:
-            process.terminate()

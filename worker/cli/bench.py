@@ -6,7 +6,10 @@ from typing import Annotated
 import msgspec
 import typer
 
-from worker.bench.runs import Figure, compared, measure
+from worker.bench.figures import Figure, compared
+from worker.bench.growing import measure_growth
+from worker.bench.latency import measure_latency
+from worker.bench.runs import measure
 from worker.cli.console import rows_table, stderr, stdout
 from worker.cli.options import add_command
 from worker.errors import SettingsError
@@ -17,7 +20,9 @@ EPILOG = """Examples:
 
   precheck-worker bench --rounds 5 --json figures.json
 
-  precheck-worker bench --rounds 5 --compare figures.json"""
+  precheck-worker bench --rounds 5 --compare figures.json
+
+  precheck-worker bench --growth --latency"""
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +36,12 @@ def bench(
     ] = False,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds per figure; the table shows medians.")] = 3,
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
+    growth: Annotated[
+        bool, typer.Option("--growth", help="Only: cost, start and recovery with a million claims in the ledger.")
+    ] = False,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Only: what is added to each claim at 100 a second, and idle use.")
+    ] = False,
     compare: Annotated[
         Path | None, typer.Option("--compare", help="Show the change against figures that --json wrote before.")
     ] = None,
@@ -41,7 +52,17 @@ def bench(
     """
     earlier = [] if compare is None else _read(compare)
     console = stderr()
-    figures = measure(quick=quick, rounds=rounds, tell=lambda text: console.print(text, markup=False))
+
+    def tell(text: str) -> None:
+        console.print(text, markup=False)
+
+    figures: list[Figure] = []
+    if growth:
+        figures += measure_growth(quick=quick, rounds=rounds, tell=tell)
+    if latency:
+        figures += measure_latency(seconds=10 if quick else 30, tell=tell)
+    if not (growth or latency):
+        figures = measure(quick=quick, rounds=rounds, tell=tell)
     columns = ["figure", "ratio", "target", "measured", "baseline"]
     rows = [_row(figure) for figure in figures]
     if compare is not None:

@@ -14,6 +14,7 @@ import itertools
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import cast
@@ -26,6 +27,10 @@ _TOKEN = b'{"access_token":"stub","token_type":"bearer","expires_in":3600}'
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 _NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
+Note = tuple[str, float]
+"""A claim's number, and when its request was whole, in seconds of the monotonic clock."""
+
+_NOTES_PATH = b"/notes"
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _PRECHECK_PATH = ApiSettings().precheck_path.encode()
 _ANSWERS = {
@@ -58,6 +63,14 @@ _ANSWER = (
 ).encode("ascii")
 
 
+def claim_number(request: bytes) -> bytes:
+    """Return the number of the claim in a pre-check request."""
+    isa = request.find(b"ISA")
+    element = request[isa + 3 : isa + 4]
+    claim_at = request.find(b"CLM" + element, isa) + 4
+    return request[claim_at : request.find(element, claim_at)]
+
+
 def canned_answer(body: bytes, transaction: int) -> bytes:
     """Return the body that accepts the claim in a pre-check request's body."""
     isa = body.find(b"ISA")
@@ -75,9 +88,10 @@ def canned_answer(body: bytes, transaction: int) -> bytes:
 class StubProtocol(asyncio.Protocol):
     """One keep-alive connection, whose client sends its next request once the last one is answered."""
 
-    def __init__(self, transactions: "itertools.count[int]", delay_s: float) -> None:
+    def __init__(self, transactions: "itertools.count[int]", delay_s: float, notes: list[Note] | None) -> None:
         self._transactions = transactions
         self._delay_s = delay_s
+        self._notes = notes
         self._received = b""
         self._transport: asyncio.Transport | None = None
 
@@ -102,10 +116,16 @@ class StubProtocol(asyncio.Protocol):
         request, self._received = self._received[:request_end], self._received[request_end:]
         target = request[: request.find(b" HTTP/1.")]
         if not target.endswith(_PRECHECK_PATH):
+            if target.endswith(_NOTES_PATH):
+                told = json.dumps(self._notes or []).encode()
+                self._send(_HEAD % (len(told), told))
+                return
             self._send(_ANSWERS.get(target.partition(b" ")[2], _NOT_FOUND))
             return
         body = canned_answer(request[head_end + 4 :], next(self._transactions))
         payload = _HEAD % (len(body), body)
+        if self._notes is not None:
+            self._notes.append((claim_number(request).decode(), time.monotonic()))
         if self._delay_s > 0.0:
             asyncio.get_running_loop().call_later(self._delay_s, self._send, payload)
         else:
@@ -121,15 +141,18 @@ async def serve_stub(
     port: int = 0,
     *,
     delay_s: float = 0.0,
+    notes: list[Note] | None = None,
     ready: Callable[[str], object] | None = None,
 ) -> None:
     """Serve until cancelled; `ready` gets the origin, and every claim's answer takes `delay_s`.
+
+    What is in `notes` is told at ``/notes``: each claim is added to it as it comes.
 
     :raises OSError: if the port cannot be bound.
     """
     loop = asyncio.get_running_loop()
     transactions = itertools.count(1)
-    server = await loop.create_server(lambda: StubProtocol(transactions, delay_s), host, port, backlog=1024)
+    server = await loop.create_server(lambda: StubProtocol(transactions, delay_s, notes), host, port, backlog=1024)
     async with server:
         if ready is not None:
             bound_host, bound_port = server.sockets[0].getsockname()[:2]
@@ -142,7 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m worker.simulator.stub", description=main.__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 lets the system choose")
     parser.add_argument("--delay", type=float, default=0.0, metavar="S", help="seconds every claim's answer takes")
+    parser.add_argument("--notes", action="store_true", help="note when each claim came, and tell it at /notes")
     options = parser.parse_args(arguments)
+    notes: list[Note] | None = [] if options.notes else None
 
     def tell(origin: str) -> None:
         port = int(origin.rpartition(":")[2])
@@ -150,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
 
     with suppress(KeyboardInterrupt):
-        uvloop.run(serve_stub(port=options.port, delay_s=options.delay, ready=tell))
+        uvloop.run(serve_stub(port=options.port, delay_s=options.delay, notes=notes, ready=tell))
 
 
 if __name__ == "__main__":
