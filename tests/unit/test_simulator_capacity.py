@@ -60,6 +60,12 @@ def test_a_rate_is_one_seconds_worth_at_once_and_then_so_many_a_second() -> None
     assert [end.status for end in ends("rate", times)] == [200, 200, 200, 429, 429] * 3
 
 
+def test_where_all_work_slows_down_together_each_call_takes_longer_than_the_one_before() -> None:
+    bounds = Bounds(limit=2, power=2.0)
+
+    assert [end.after_s for end in ends("slowing", [0.0] * 4, bounds=bounds)] == [1.0, 1.25, 2.0, 3.25]
+
+
 def test_beyond_the_knee_everything_becomes_slower_by_the_square_of_the_load() -> None:
     assert [end.after_s for end in ends("knee", [0.0] * 6)] == [1.0, 1.0, 2.25, 4.0, 6.25, 9.0]
     assert ends("knee", [0.0] * 7)[-1] == End(10.0, 504)

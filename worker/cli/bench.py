@@ -11,6 +11,7 @@ from worker.bench.growing import measure_growth
 from worker.bench.latency import measure_latency
 from worker.bench.runs import measure
 from worker.cli.console import rows_table, stderr, stdout
+from worker.cli.limitertable import show_limiter
 from worker.cli.options import add_command
 from worker.errors import SettingsError
 
@@ -22,7 +23,9 @@ EPILOG = """Examples:
 
   precheck-worker bench --rounds 5 --compare figures.json
 
-  precheck-worker bench --growth --latency"""
+  precheck-worker bench --growth --latency
+
+  precheck-worker bench --limiter --json table.json"""
 
 
 def register(app: typer.Typer) -> None:
@@ -32,15 +35,22 @@ def register(app: typer.Typer) -> None:
 
 def bench(
     quick: Annotated[
-        bool, typer.Option("--quick", help="A tenth of the work: a first impression in a minute.")
+        bool,
+        typer.Option("--quick", help="A tenth of the work (with --limiter: one seed): a first impression in a minute."),
     ] = False,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds per figure; the table shows medians.")] = 3,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Rounds per figure; the table shows medians. With --limiter: seeds, and means.")
+    ] = 3,
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
     growth: Annotated[
         bool, typer.Option("--growth", help="Only: cost, start and recovery with a million claims in the ledger.")
     ] = False,
     latency: Annotated[
         bool, typer.Option("--latency", help="Only: what is added to each claim at 100 a second, and idle use.")
+    ] = False,
+    limiter: Annotated[
+        bool,
+        typer.Option("--limiter", help="Only: the adaptive limiter against fixed bounds, on simulated services."),
     ] = False,
     compare: Annotated[
         Path | None, typer.Option("--compare", help="Show the change against figures that --json wrote before.")
@@ -50,6 +60,10 @@ def bench(
 
     Nothing leaves this machine: a stub in a second process plays the API.
     """
+    if limiter:
+        if compare is not None or growth or latency:
+            raise SettingsError(["--limiter: goes without --compare, --growth and --latency; it measures no machine"])
+        return show_limiter(seeds=1 if quick else rounds, json=json)
     earlier = [] if compare is None else _read(compare)
     console = stderr()
 

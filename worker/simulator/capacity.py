@@ -5,11 +5,13 @@
 ``shedding``   works on `limit` claims at once and turns the others away with 503
 ``rate``       takes `rate_per_s` claims a second, one second's worth at once; 429 to the others
 ``knee``       works on all at once, but slower by the square of the load once that exceeds `limit`
+``slowing``    works on all at once, the slower the more: 1 + load to the power of `power` times as long
 ``gateway``    works on `limit` claims at once; the gateway answers the others with 504 when its time is up
 ============== ======================================================================================
 
-Pure: time and the work of a claim, both in seconds, come from outside, so that a run is the same for the same seed, on
-the wall clock as in virtual time. `limit` and `rate_per_s` may change from one call to the next.
+The load is the calls under way by `limit`. Pure: time and the work of a claim, both in seconds, come from outside, so
+that a run is the same for the same seed, on the wall clock as in virtual time. The bounds may change from one call to
+the next.
 """
 
 import heapq
@@ -18,16 +20,21 @@ from typing import Literal, NamedTuple
 OK = 200
 REFUSAL_S = 0.05  # how long it takes to be turned away
 
-Model = Literal["", "queueing", "shedding", "rate", "knee", "gateway"]
-MODELS: tuple[Model, ...] = ("queueing", "shedding", "rate", "knee", "gateway")
+Model = Literal["", "queueing", "shedding", "rate", "knee", "slowing", "gateway"]
+MODELS: tuple[Model, ...] = ("queueing", "shedding", "rate", "knee", "slowing", "gateway")
 
 
 class Bounds(NamedTuple):
-    """What the model can bear; `gateway_s` is when the gateway in front of it loses patience."""
+    """What the model can bear.
+
+    `gateway_s` is when the gateway in front of it loses patience, `refusal_s` how long it takes to turn a call away.
+    """
 
     limit: int = 50
     rate_per_s: float = 50.0
     gateway_s: float = 110.0
+    refusal_s: float = REFUSAL_S
+    power: float = 2.0
 
 
 class End(NamedTuple):
@@ -53,14 +60,17 @@ class Load:
             case "queueing":
                 return self._queue(bounds, now, work_s)
             case "shedding":
-                return self._work(now, work_s) if len(self._ends) < bounds.limit else End(REFUSAL_S, 503)
+                return self._work(now, work_s) if len(self._ends) < bounds.limit else End(bounds.refusal_s, 503)
             case "gateway":
                 return self._work(now, work_s) if len(self._ends) < bounds.limit else End(bounds.gateway_s, 504)
             case "rate":
-                return self._work(now, work_s) if self._allow(bounds.rate_per_s, now) else End(REFUSAL_S, 429)
+                return self._work(now, work_s) if self._allow(bounds.rate_per_s, now) else End(bounds.refusal_s, 429)
             case "knee":
                 load = (len(self._ends) + 1) / bounds.limit
                 return self._in_time(self._work(now, work_s * max(1.0, load * load)), bounds)
+            case "slowing":
+                load = len(self._ends) / bounds.limit
+                return self._in_time(self._work(now, work_s * (1.0 + load**bounds.power)), bounds)
             case _:
                 return End(work_s, OK)
 
