@@ -15,7 +15,21 @@ import sys
 import typer
 
 from worker import __version__
-from worker.cli import bench, check, demo, enqueue, inspect, pause, results, retry, run, simulate, status, submit
+from worker.cli import (
+    bench,
+    check,
+    demo,
+    enqueue,
+    inspect,
+    pause,
+    report,
+    results,
+    retry,
+    run,
+    simulate,
+    status,
+    submit,
+)
 from worker.cli.console import complain
 from worker.errors import CredentialsRefused, SettingsError, StateError, Unfinished, WorkerError
 from worker.settings import TelemetrySettings
@@ -48,7 +62,7 @@ def _root(
     pass
 
 
-for command in (demo, run, submit, enqueue, retry, inspect, check, status, pause, results, simulate, bench):
+for command in (demo, run, submit, enqueue, retry, inspect, check, status, pause, results, report, simulate, bench):
     command.register(app)
 
 

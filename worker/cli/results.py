@@ -12,7 +12,7 @@ import typer
 
 from worker.cli.console import masked, rows_table, stderr, stdout
 from worker.cli.options import Config, add_command, settings_from
-from worker.ledger import open_ledger_readonly
+from worker.ledger import BEFORE_ALL, open_ledger_readonly
 from worker.result import Disposition, Result, decode_result, encode_result
 from worker.settings import Settings
 
@@ -77,7 +77,7 @@ def results(
         limit = TABLE_ROWS
     wanted = Wanted(frozenset(disposition or ()), reason, batch, limit)
     write = {Format.TABLE: _write_table, Format.JSON: _write_json, Format.CSV: _write_csv}[written_as]
-    anyio.run(write, settings, wanted, _whole if show_phi else _without_phi)
+    anyio.run(write, settings, wanted, whole if show_phi else without_phi)
     return 0
 
 
@@ -85,7 +85,7 @@ async def read(settings: Settings, wanted: Wanted) -> AsyncIterator[Result]:
     """Read results page by page, so that their number costs no memory."""
     left = wanted.limit
     only = next(iter(wanted.dispositions)) if len(wanted.dispositions) == 1 else None
-    after = 0
+    after = BEFORE_ALL
     async with open_ledger_readonly(settings.state.url) as ledger:
         while page := await ledger.results(
             disposition=only, reason_code=wanted.reason_code, batch=wanted.batch, after=after, limit=PAGE
@@ -102,11 +102,12 @@ async def read(settings: Settings, wanted: Wanted) -> AsyncIterator[Result]:
                 yield result
 
 
-def _whole(result: Result) -> Result:
+def whole(result: Result) -> Result:
+    """Show it as it is."""
     return result
 
 
-def _without_phi(result: Result) -> Result:
+def without_phi(result: Result) -> Result:
     """Mask identifiers; leave out texts and documents of the payer, which may quote anything."""
     return msgspec.structs.replace(
         result,

@@ -16,11 +16,12 @@ from worker.ledger.estates import Estate
 from worker.ledger.opening import identity_of
 from worker.ledger.parked import ParkedClaim, ParkedFilter, ParkedGroup
 from worker.ledger.place import file_is_there
-from worker.ledger.reads import LedgerReads
+from worker.ledger.reads import BEFORE_ALL, LedgerReads
 from worker.ledger.replayable import ParkedClaims
 from worker.ledger.sqlite import SqliteLedger, open_sqlite, open_sqlite_readonly
 
 __all__ = [
+    "BEFORE_ALL",
     "Balance",
     "Estate",
     "LedgerReads",
