@@ -101,6 +101,10 @@ class Inheritance:
         finally:
             anyio.from_thread.run(theirs.close)
 
+    def answered(self, refs: Sequence[str]) -> Mapping[str, int]:
+        """Ask our ledger how many claims of these batches have an answer; see `worker.ports.Heir`."""
+        return {estate.ref: estate.answered for estate in anyio.from_thread.run(self._ledger.estates, refs)}
+
     def _inherit(self, owner: str, theirs: SqliteLedger, refs: Sequence[str]) -> bool:
         try:
             anyio.from_thread.run(self._carry_over, owner, theirs, refs)

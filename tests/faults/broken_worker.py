@@ -5,6 +5,7 @@ inject. Both need another worker than the one that ships, so its parts are repla
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -102,6 +103,18 @@ def with_a_bug_in_splitting() -> None:
     vars(preparing)["split"] = split_badly
 
 
+def that_dies_in_splitting() -> None:
+    """Let cutting a claim whose number says so end the process, as running out of memory would."""
+
+    def split_to_death(chunks: Iterable[bytes], survey: Survey, *, seed: int, mode: str) -> Iterator[SplitClaim]:
+        for one in split(chunks, survey, seed=seed, mode=mode):
+            if one.facts.patient_control_number.startswith(POISON):
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield one
+
+    vars(preparing)["split"] = split_to_death
+
+
 def that_logs_local_variables() -> None:
     """Let a bug be told as rich and structlog tell it by default: with all that was at hand."""
     with_a_bug_in_reading_answers()
@@ -136,6 +149,7 @@ FAULTS = {
         with_a_blocked_loop,
         with_a_bug_in_reading_answers,
         with_a_bug_in_splitting,
+        that_dies_in_splitting,
         that_logs_local_variables,
     )
 }

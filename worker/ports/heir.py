@@ -1,6 +1,6 @@
 """The seam to what a dead worker knew of the batches that it held."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -19,4 +19,8 @@ class Heir(Protocol):
         False if they must stay where they are for now. `owner` names the dead worker, `will` is what it has left,
         `refs` are those of its batches. Blocking; called in a thread that an event loop waits for.
         """
+        ...
+
+    def answered(self, refs: Sequence[str]) -> Mapping[str, int]:
+        """Tell how many claims of batches that were delivered under these refs have an answer; blocking, likewise."""
         ...

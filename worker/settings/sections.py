@@ -165,7 +165,11 @@ class InputSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = 60.0
     poison_after: Annotated[
-        int, Meta(ge=1, description="A message in work at so many deaths of a worker goes to the dead letters.")
+        int,
+        Meta(
+            ge=1,
+            description="A file or message in work at so many deaths of a worker goes to quarantine or dead letters.",
+        ),
     ] = 5
     reference_root: Annotated[
         str, Meta(description="Folder that file: references in messages may name files of; empty: none are followed.")

@@ -17,10 +17,11 @@ import structlog
 from worker.claim import Delivery
 from worker.ports import Heir
 from worker.settings import InputSettings
-from worker.sources.folder import Folder, View
+from worker.sources.folder import Folder
 from worker.sources.readiness import Rules
 from worker.sources.reading import SurveyOf
 from worker.sources.takeover import NoHeir
+from worker.sources.view import View
 from worker.sources.watch import FolderWatch
 from worker.x12 import Finding, survey
 
@@ -57,6 +58,7 @@ class DirectorySource:
             renamed=settings.ready == "renamed",
             incomplete_after_s=settings.incomplete_after_s,
             largest_bytes=settings.max_batch_bytes,
+            poison_after=settings.poison_after,
         )
         self._folder = Folder(
             self._path,

@@ -3,7 +3,6 @@
 Runs in threads only, one call at a time. What is taken lies in our work folder, `held` until it is put away.
 """
 
-import errno
 import math
 import os
 import time
@@ -25,8 +24,10 @@ from worker.sources.reading import SurveyOf
 from worker.sources.scan import Scan, files_in
 from worker.sources.sightings import Sighting
 from worker.sources.spool import Spool, first_opened, is_ours
-from worker.sources.takeover import take_over
+from worker.sources.takeover import meet_again, take_over
 from worker.sources.taking import Taker
+from worker.sources.view import View, unavailable
+from worker.sources.workfolder import Held
 
 # What one look may cost, so that no thread is away for long and no memory fills.
 NAMES_PER_LOOK = 4096
@@ -35,18 +36,7 @@ BYTES_PER_LOOK = 16 << 20
 
 TAKE_OVER_S = 5.0
 MOST_NAMED = 1000
-
-
-class View(msgspec.Struct, frozen=True, gc=False):
-    """What a look has shown: the number of the pass, whether it has ended, and then what its end knows.
-
-    `near`: something is about to be decided. `again_s`: when to look again though nothing stirs.
-    """
-
-    passed: int
-    ended: bool
-    near: bool
-    again_s: float
+TURN_S = 0.05
 
 
 class Folder:
@@ -79,6 +69,7 @@ class Folder:
         self._again = math.inf
         self._near = False
         self._lost = False
+        self._begun: deque[Held] = deque()
         self.times_opened = 0
 
     def open(self) -> None:
@@ -88,7 +79,7 @@ class Folder:
         :raises worker.errors.StateError: if the disk fails.
         """
         spool = first_opened(self._path, self._name, self._heir.will)
-        self.held = first_used(spool, self._clock)
+        self.held = first_used(spool, self._clock, self._rules.poison_after)
         self._taker = Taker(self._examiner, self.held, self.ready, self._clock)
         self._use(spool)
 
@@ -117,7 +108,7 @@ class Folder:
             self._look_at_found(limit)
             ended = self._look_at_names(limit)
         except OSError as error:
-            raise _unavailable(error) from None
+            raise unavailable(error) from None
         return self._view(ended=ended)
 
     @property
@@ -164,14 +155,19 @@ class Folder:
                 self.held.find()
 
     def _look_at_found(self, limit: int) -> None:
-        for _ in range(len(self.held.found)):
+        if self.held.found:
+            meet_again(self._spool.work.fd, self.held, self._heir)
+        self._begun.extend(self.held.returned.next(self._spool.work.fd))
+        for _ in range(len(self._begun)):
             if self._full(limit):
                 return
-            held = self.held.found.popleft()
+            held = self._begun.popleft()
             known = self._working.sightings.of(held.entry)
             waits = known is not None and known.due > self._monotonic()
             if waits or not self._look_at(self._working, held.entry, held.name):
-                self.held.found.append(held)
+                self._begun.append(held)
+            else:
+                self.held.done_with(held)
 
     def _look_at_names(self, limit: int) -> bool:
         """Go on with the pass; True if it has ended."""
@@ -229,7 +225,9 @@ class Folder:
 
     def _view(self, *, ended: bool) -> View:
         again_s = max(self._again - self._monotonic(), 0.002)
-        return View(self._scan.passed, ended, self._near or bool(self.held.found), again_s)
+        waiting = self.held.returned.waiting  # for others to be done, of which nothing here tells
+        near = self._near or waiting or bool(self.held.found or self._begun)
+        return View(self._scan.passed, ended, near, min(again_s, TURN_S) if waiting else again_s)
 
     def left_over(self) -> list[str]:
         """Names of files in the input folder, at most a thousand of them.
@@ -239,16 +237,14 @@ class Folder:
         try:
             return files_in(self._spool.incoming, MOST_NAMED)
         except OSError as error:
-            raise _unavailable(error) from None
+            raise unavailable(error) from None
 
     def close(self) -> None:
         """Put back what nobody was given, and let go of everything; what is held stays in our folder."""
         self._examiner.close()
         while self.ready:
             self.held.release([self.ready.popleft().ref])
+        while self._begun:
+            self.held.put_back(self._begun.popleft())
         self._scan.end()
         self._spool.close()
-
-
-def _unavailable(error: OSError) -> SourceUnavailable:
-    return SourceUnavailable(f"input: {errno.errorcode.get(error.errno or 0, 'unknown error')}")

@@ -9,7 +9,7 @@ import re
 
 NAME_BYTES = 255
 REASON_TAIL = ".reason.json"
-_HEX = re.compile("[0-9a-f]+").fullmatch
+_HEAD = re.compile(r"([0-9a-f]+)(?:\.(\d+)\.(\d+))?")
 _PASSED_OVER = (".tmp", ".part")
 
 
@@ -41,7 +41,20 @@ def entry_for(inode: int, name: str) -> str:
     return f"{inode:x}-{name}"
 
 
+def head_for(inode: str, begun: int, answered: int) -> str:
+    """Begin an entry's name anew: how often the batch was begun again in a row, and how many answers it had then."""
+    return f"{inode}.{begun}.{answered}"
+
+
 def original_of(entry: str) -> str:
-    """Read the original name back from what `entry_for` made; "" if this is nothing of ours."""
-    inode, _, name = entry.partition("-")
-    return name if _HEX(inode) else ""
+    """Read the original name back from an entry; "" if this is nothing of ours."""
+    head, _, name = entry.partition("-")
+    return name if _HEAD.fullmatch(head) else ""
+
+
+def counts_of(entry: str) -> tuple[str, int, int]:
+    """Read an entry's inode and what `head_for` has put behind it, zero twice for one that was never begun again."""
+    found = _HEAD.match(entry)
+    if found is None:
+        raise ValueError("not an entry of a work folder")
+    return found[1], int(found[2] or 0), int(found[3] or 0)

@@ -14,6 +14,7 @@ import structlog
 from worker.errors import StateError, StorageFull
 from worker.sources.moves import NO_ROOM, NOT_MOVABLE, rename_new
 from worker.sources.names import displayed
+from worker.sources.returned import Returned
 from worker.sources.shelves import Archive, Quarantine
 from worker.sources.spool import Spool
 from worker.sources.workfolder import Held, held_in
@@ -26,11 +27,13 @@ Fate = Finding | None
 class PutAway:
     """The batches that this worker holds, by `ref`, and the way out for each.
 
-    `found` are those that lie in our folder and that nobody was given: of a dead worker, or given back.
+    `found` are those that lie in our folder and that nobody was given: of a dead worker, or given back. `returned` has
+    them wait for their turn.
     """
 
-    def __init__(self, spool: Spool, clock: Callable[[], float]) -> None:
+    def __init__(self, spool: Spool, clock: Callable[[], float], poison_after: int) -> None:
         self.found: deque[Held] = deque()
+        self.returned = Returned(poison_after)
         self._held: dict[str, Held] = {}
         self._later: dict[str, Fate] = {}
         self._clock = clock
@@ -45,8 +48,13 @@ class PutAway:
 
     def find(self) -> None:
         """Look through our folder for batches that nobody was given."""
-        given = {held.entry for held in self._held.values()}
+        given = {held.entry for held in self._held.values()} | self.returned.entries
         self.found = deque(held for held in held_in(self._spool.work.fd) if held.entry not in given)
+
+    def done_with(self, held: Held) -> None:
+        """Forget one that was looked at, unless it was given out."""
+        if all(held.entry != given.entry for given in self._held.values()):
+            self.returned.drop(held)
 
     def hold(self, ref: str, held: Held) -> None:
         """Note that a batch is being given out."""
@@ -81,6 +89,7 @@ class PutAway:
         for ref in refs:
             if (held := self._held.pop(ref, None)) is not None:
                 self._later.pop(ref, None)
+                self.returned.drop(held)
                 self.put_back(held)
 
     def retry(self) -> None:
@@ -149,6 +158,7 @@ class PutAway:
     def _gone(self, ref: str, held: Held) -> None:
         del self._held[ref]
         self._later.pop(ref, None)
+        self.returned.drop(held)
         self._spool.work.vacate(held)
 
 
@@ -156,13 +166,13 @@ def _tell_vanished(held: Held) -> None:
     structlog.get_logger().warning("input.vanished", batch=displayed(held.name))
 
 
-def first_used(spool: Spool, clock: Callable[[], float]) -> PutAway:
+def first_used(spool: Spool, clock: Callable[[], float], poison_after: int) -> PutAway:
     """Begin with this spool at the start, when nobody can go on without it.
 
     :raises worker.errors.StateError: if our folder in it cannot be read; the spool is closed then.
     """
     try:
-        return PutAway(spool, clock)
+        return PutAway(spool, clock, poison_after)
     except OSError as error:
         spool.close()
         raise StateError(f"input: cannot read work/{spool.work.name}: {errorcode.get(error.errno or 0)}") from None

@@ -32,7 +32,10 @@ _INCOMPLETE = Finding("incomplete", "an interchange is not closed by its IEA", "
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides about readiness; `renamed` means that whatever is visible is ready. Durations in seconds."""
+    """What decides about readiness; `renamed` means that whatever is visible is ready. Durations in seconds.
+
+    `poison_after`: so many deaths of a worker in a row with a batch in work are its fault.
+    """
 
     renamed: bool = False
     incomplete_after_s: float = 3600.0
@@ -40,6 +43,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     settled_after_s: float = 1.0
     largest_bytes: int = 2 << 30
     unreadable_tries: int = 5
+    poison_after: int = 5
 
 
 class Wait(msgspec.Struct, frozen=True, gc=False):

@@ -8,8 +8,8 @@ In that order: wherever a crash comes, a batch lies in the folder of somebody wh
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 import structlog
 
@@ -17,9 +17,11 @@ from worker.crashpoint import crashpoint
 from worker.ports import Heir
 from worker.sources.moves import open_folder
 from worker.sources.owner import OWNER, lock, read_will
+from worker.sources.putaway import PutAway
 from worker.sources.readiness import ref_of, sight_of
 from worker.sources.scan import names_in
 from worker.sources.workfolder import WorkFolder, held_in
+from worker.x12 import Finding
 
 
 class NoHeir:
@@ -31,6 +33,10 @@ class NoHeir:
     def inheriting(self, owner: str, will: bytes, refs: Sequence[str]) -> Iterator[bool]:
         """Know nothing, and go on."""
         yield True
+
+    def answered(self, refs: Sequence[str]) -> Mapping[str, int]:
+        """Know of no answer."""
+        return {}
 
 
 def take_over(root_fd: int, ours: WorkFolder, heir: Heir) -> int:
@@ -44,6 +50,22 @@ def take_over(root_fd: int, ours: WorkFolder, heir: Heir) -> int:
             structlog.get_logger().warning("worker.taken_over", owner=name, batches=inherited)
             taken += inherited
     return taken
+
+
+def meet_again(work_fd: int, held: PutAway, heir: Heir) -> None:
+    """Have what was found in our folder wait for its turn; what has killed too many workers goes to the quarantine.
+
+    :raises OSError: if one cannot be moved there.
+    """
+    refs: dict[str, str] = {}
+    found = [held.found.popleft() for _ in range(len(held.found))]
+    for one in found:
+        with suppress(FileNotFoundError):
+            refs[one.entry] = ref_of(sight_of(os.stat(one.entry, dir_fd=work_fd, follow_symlinks=False)))
+    answered = heir.answered(list(refs.values()))
+    there = [one for one in found if one.entry in refs]
+    for one, text in held.returned.meet(there, {entry: answered.get(ref, 0) for entry, ref in refs.items()}):
+        held.quarantine(work_fd, one.entry, one.name, Finding("poison", text, "error"))
 
 
 def _inherit(root_fd: int, name: str, ours: WorkFolder, heir: Heir) -> int:

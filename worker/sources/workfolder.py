@@ -6,6 +6,7 @@
       host-17/                 one folder a worker
         owner                  locked (flock) for as long as the worker lives
         2f1c-batch_7.837       a batch being worked on: inode, "-", original name
+        2f1e.2.40-b.837        … one begun again (`worker.sources.returned`)
         2f1d/NAME              … one whose name leaves no room for the inode
 
 A batch is taken by renaming it into this folder: of several workers that try, one succeeds. The lock ends with its

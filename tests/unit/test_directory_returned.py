@@ -1,0 +1,109 @@
+"""Batches met again: how their deaths are counted, and how many of them are begun at a time."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from worker.sources.moves import open_folder
+from worker.sources.names import counts_of, original_of
+from worker.sources.returned import Returned
+from worker.sources.workfolder import Held, held_in
+
+LIMIT = 5
+
+
+class Work:
+    """A work folder in which each life of a worker meets what lies there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fd = open_folder(path)
+
+    def put(self, name: str, inode: int) -> None:
+        (self.path / f"{inode:x}-{name}").write_text("x")
+
+    def held(self) -> list[Held]:
+        return list(held_in(self.fd))
+
+    def life(self, answered: int = 0) -> tuple[list[str], list[str]]:
+        """Meet everything; return the names of what is begun, and of what is refused."""
+        returned = Returned(LIMIT)
+        found = self.held()
+        refused = returned.meet(found, {held.entry: answered for held in found})
+        return [held.name for held in returned.next(self.fd)], [held.name for held, _ in refused]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Iterator[Work]:
+    work = Work(tmp_path)
+    yield work
+    os.close(work.fd)
+
+
+def test_the_fifth_death_in_a_row_is_the_last(work: Work) -> None:
+    work.put("a-b.837", 0x2F1C)
+
+    lives = [work.life() for _ in range(LIMIT)]
+
+    assert lives == [(["a-b.837"], [])] * (LIMIT - 1) + [([], ["a-b.837"])]
+
+
+def test_a_new_answer_between_two_deaths_makes_the_count_begin_again(work: Work) -> None:
+    work.put("a.837", 1)
+
+    lives = [work.life(answered) for answered in (0, 0, 0, 7, 7, 7, 7)]
+    last = work.life(7)
+
+    assert [begun for begun, _ in lives] == [["a.837"]] * 7
+    assert last == ([], ["a.837"])
+
+
+@pytest.mark.parametrize("name", ["n" * 253, "n" * 250, "plain", "with-dash", "1.2.3-x"])
+def test_whatever_the_name_it_is_kept_and_the_count_with_it(work: Work, name: str) -> None:
+    if len(name) > 252:
+        (work.path / "1").mkdir()
+        (work.path / "1" / name).write_text("x")
+    else:
+        work.put(name, 1)
+
+    lives = [work.life() for _ in range(3)]
+
+    (held,) = work.held()
+    assert [begun for begun, _ in lives] == [[name]] * 3
+    assert held.name == name
+    assert counts_of(held.entry) == ("1", 3, 0)
+    assert original_of(held.entry) in ("", name)
+
+
+def test_the_oftener_they_were_there_the_fewer_are_begun_at_a_time(work: Work) -> None:
+    for inode in range(1, 101):
+        work.put(f"{inode}.837", inode)
+
+    many = [len(work.life()[0]) for _ in range(3)]
+
+    assert many[0] == 64
+    assert many[1] <= 64
+
+
+def test_one_that_is_done_makes_room_for_the_next_and_one_that_is_gone_is_passed_over(work: Work) -> None:
+    for inode in range(1, 67):
+        work.put(f"{inode}.837", inode)
+    returned = Returned(LIMIT)
+    found = work.held()
+    returned.meet(found, {})
+    first = returned.next(work.fd)
+    nothing = returned.next(work.fd)
+    left = ({held.name for held in found} - {held.name for held in first}).pop()
+    (held,) = [held for held in work.held() if held.name == left]
+    (work.path / held.entry).unlink()
+
+    returned.drop(first[0])
+    gone = returned.next(work.fd)
+    then = returned.next(work.fd)
+
+    assert (len(first), nothing) == (64, [])
+    assert len(gone) + len(then) == 1
+    assert not returned.waiting
+    assert first[0].entry not in returned.entries

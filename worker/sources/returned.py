@@ -1,0 +1,104 @@
+"""Batches that lie in our work folder though nobody works on them: any of them may have killed the worker it had.
+
+How often one was begun anew in a row, without any new answer since, stands in the name of its entry, and so does how
+many answers it had then: ``2f1c.3.120-batch_7.837``. The name is changed before a byte of the batch is read, by one
+rename, so whatever comes then is counted. They are handed on by the rules for suspects (`worker.sources.suspects`):
+the oftener, the fewer at a time, and one at the limit is for the quarantine.
+"""
+
+import errno
+import os
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from worker.sources.moves import make_folder
+from worker.sources.names import counts_of, head_for
+from worker.sources.suspects import Suspects
+from worker.sources.workfolder import Held
+
+
+class _Returned(msgspec.Struct, frozen=True):
+    """A batch on its turn or waiting for it: `deaths` in a row, and the answers it has."""
+
+    held: Held
+    deaths: int
+    answered: int
+
+
+class Returned:
+    """The batches met again; `entries` are the names of those that wait, or have had their turn and are not done."""
+
+    def __init__(self, limit: int) -> None:
+        self._suspects = Suspects(limit)
+        self._known: dict[str, _Returned] = {}
+
+    @property
+    def waiting(self) -> bool:
+        """Whether some have not had their turn."""
+        return self._suspects.waiting
+
+    @property
+    def entries(self) -> set[str]:
+        """Where those lie that are known here."""
+        return {one.held.entry for one in self._known.values()}
+
+    def meet(self, found: Sequence[Held], answers: Mapping[str, int]) -> list[tuple[Held, str]]:
+        """Let these wait for their turn; returns those that shall have none, and why.
+
+        `answers` tells, by entry, how many of a batch's claims are answered.
+        """
+        refused = []
+        for held in found:
+            inode, begun, before = counts_of(held.entry)
+            answered = answers.get(held.entry, 0)
+            deaths = 1 if answered > before else begun + 1
+            if self._suspects.add(inode, deaths, 0) is None:
+                self._known[inode] = _Returned(held, deaths, answered)
+            else:
+                refused.append((held, f"it was in work at {deaths} deaths of a worker in a row, without a new answer"))
+        return refused
+
+    def next(self, work_fd: int) -> list[Held]:
+        """Give those whose turn it is; that they are begun is told by their names now.
+
+        :raises OSError: if one cannot be renamed, other than for being gone.
+        """
+        begun = []
+        for inode in self._suspects.next():
+            one = self._known[inode]
+            try:
+                held = _renamed(work_fd, one, inode)
+            except FileNotFoundError:
+                self._drop(inode)
+                continue
+            self._known[inode] = msgspec.structs.replace(one, held=held)
+            begun.append(held)
+        return begun
+
+    def drop(self, held: Held) -> None:
+        """Forget one that is done, or given back."""
+        self._drop(counts_of(held.entry)[0])
+
+    def _drop(self, inode: str) -> None:
+        self._suspects.drop(inode)
+        self._known.pop(inode, None)
+
+
+def _renamed(work_fd: int, one: _Returned, inode: str) -> Held:
+    name = one.held.name
+    head = head_for(inode, one.deaths, one.answered)
+    former, slash, _ = one.held.entry.partition("/")
+    if slash:
+        os.rename(former, head, src_dir_fd=work_fd, dst_dir_fd=work_fd)
+        return Held(f"{head}/{name}", name)
+    entry = f"{head}-{name}"
+    try:
+        os.rename(one.held.entry, entry, src_dir_fd=work_fd, dst_dir_fd=work_fd)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        make_folder(head, within=work_fd)
+        entry = f"{head}/{name}"
+        os.rename(one.held.entry, entry, src_dir_fd=work_fd, dst_dir_fd=work_fd)
+    return Held(entry, name)

@@ -1,0 +1,24 @@
+"""What one look at an input folder has shown, or why it could not be looked at."""
+
+import errno
+
+import msgspec
+
+from worker.errors import SourceUnavailable
+
+
+class View(msgspec.Struct, frozen=True, gc=False):
+    """What a look has shown: the number of the pass, whether it has ended, and then what its end knows.
+
+    `near`: something is about to be decided. `again_s`: when to look again though nothing stirs.
+    """
+
+    passed: int
+    ended: bool
+    near: bool
+    again_s: float
+
+
+def unavailable(error: OSError) -> SourceUnavailable:
+    """Say that the input cannot be reached, and by which error."""
+    return SourceUnavailable(f"input: {errno.errorcode.get(error.errno or 0, 'unknown error')}")
