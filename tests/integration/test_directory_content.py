@@ -1,7 +1,7 @@
 """Files whose content can never be sent, or is very large (failures.md, 52 to 55)."""
 
+import json
 import os
-import resource
 import stat
 import threading
 import time
@@ -98,6 +98,71 @@ def test_whatever_the_bytes_the_file_is_delivered_whole_or_quarantined(tmp_path:
     assert len(spool.archived()) + len(spool.quarantined()) == 1
 
 
+# What is done to a sound file: cut out, put twice, put elsewhere, overwritten, at some place and over some length.
+DAMAGE = st.tuples(
+    st.sampled_from(["cut", "double", "move", "overwrite"]),
+    st.integers(0, 700),
+    st.integers(1, 200),
+    st.sampled_from([b"~", b"*", b":", b"\x00", b"\xff", b"ISA", b"IEA*1*000000001~", b"\r\n", b""]),
+)
+
+
+def damaged(data: bytes, how: str, at: int, length: int, other: bytes) -> bytes:
+    before, piece, after = data[:at], data[at : at + length], data[at + length :]
+    return {
+        "cut": before + after,
+        "double": before + piece + piece + after,
+        "move": after + piece + before,
+        "overwrite": before + other + after,
+    }[how]
+
+
+@pytest.mark.fault(54)
+@given(damages=st.lists(DAMAGE, min_size=1, max_size=3), claims=st.integers(1, 3))
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_however_a_sound_file_is_damaged_it_ends_whole_or_in_quarantine_and_the_same_way_twice(
+    tmp_path: Path, damages: list[tuple[str, int, int, bytes]], claims: int
+) -> None:
+    data = batch(1, claims=claims) + batch(2)
+    for damage in damages:
+        data = damaged(data, *damage)
+    ends = []
+    for _ in range(2):
+        spool = SpoolFolder(tmp_path / f"{time.monotonic_ns()}")
+        spool.put("any.837", data)
+        found = anyio.run(deliver_and_settle, spool)
+        assert [delivery.data for delivery in found] in ([], [data])
+        ends.append((len(spool.archived()), list(spool.quarantined().values())))
+
+    assert ends[0] == ends[1]
+    assert ends[0][0] + len(ends[0][1]) == 1
+    for reason in ends[0][1]:
+        assert set(json.loads(reason)) == {"code", "text"}
+
+
+@pytest.mark.fault(54)
+@pytest.mark.parametrize(
+    "data",
+    [
+        batch().replace(b"~", b"~\r\n"),
+        batch().replace(b"~", b"~\n"),
+        batch().replace(b"~", b"\n"),
+        batch()[:-1].replace(b"~", b"~\n") + b"~",
+        batch() + b"\r\n\r\n",
+        batch(1) + b"\n" + batch(2) + batch(3),
+        batch() + b"*** END OF FILE ***",
+    ],
+    ids=["CRLF", "LF", "newline as terminator", "no last newline", "blank lines after", "several", "a banner after"],
+)
+async def test_the_usual_forms_of_a_sound_file_are_delivered_as_they_are(spool: SpoolFolder, data: bytes) -> None:
+    spool.put("sound.837", data)
+    async with spool.opened(ready="renamed") as source:
+        (delivery,) = await take_all(source)
+
+    assert delivery.data == data
+    assert spool.quarantined() == {}
+
+
 @pytest.mark.fault(54)
 @pytest.mark.parametrize(
     ("data", "code"),
@@ -105,6 +170,8 @@ def test_whatever_the_bytes_the_file_is_delivered_whole_or_quarantined(tmp_path:
         (batch()[:80] + batch()[90:], "isa_width"),
         (batch().replace(b"IEA*1*000000001", b"IEA*1*000000002"), "control_number_mismatch"),
         (batch(claims=0), "no_claims"),
+        (batch().replace(b"*", b"~"), "isa_width"),
+        (batch().replace(b":", b"*"), "isa_width"),
     ],
 )
 async def test_an_unusable_interchange_is_quarantined_at_once_with_a_stable_code(
@@ -125,14 +192,18 @@ async def test_a_sparse_file_of_100_gb_is_refused_unread(spool: SpoolFolder) -> 
             os.truncate(file.fileno(), 100 << 30)
         except OSError:
             pytest.skip("this file system has no files of 100 GB")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    read: list[Iterable[bytes]] = []
 
-    async with spool.opened() as source:
+    def noted(chunks: Iterable[bytes]) -> Survey:
+        read.append(chunks)
+        return Survey(complete=False)
+
+    async with spool.opened(survey=noted) as source:
         with anyio.fail_after(5):
             assert await take_all(source) == []
 
     assert '"code":"too_large"' in spool.quarantined()["huge.837"]
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+    assert read == []
 
 
 @pytest.mark.fault(55)
