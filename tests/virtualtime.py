@@ -12,20 +12,26 @@ The loop's clock moves only when every task waits: then it jumps to the next tim
         return {"virtual": VirtualTimeLoop}
 
 Real sockets within the process work, for the kernel has their bytes before the next poll. Threads need `grace_s`: how
-long the loop really waits for the outside world before it jumps. If nothing is left to wait for, `Stalled` is raised
-instead of hanging for ever.
+long the loop really waits for the outside world before it jumps. With `threads` time stands, and nothing else runs,
+while a thread of `anyio.to_thread` works: so runs with threads are the same every time as well, as long as no two of
+them work at once. If nothing is left to wait for, `Stalled` is raised instead of hanging for ever.
 """
 
 import asyncio
 import functools
 import selectors
+import threading
+import time
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from contextvars import Context
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple, Unpack
 
 import anyio
+from anyio._backends._asyncio import WorkerThread
 
 T = TypeVar("T")
 P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 
 START_S = 1_000.0  # not zero, so that code which takes 0.0 for "never" is found out
 EPOCH_S = 1_750_000_000.0
@@ -43,8 +49,11 @@ class _JumpingSelector(selectors.DefaultSelector):
         self.now = START_S
         self.grace_s = 0.0
         self.stall_s = 5.0
+        self.settle_threads: Callable[[], bool] = bool  # whether a thread brought something
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if self.settle_threads():
+            timeout = 0
         events = super().select(0)
         if events or timeout == 0:
             return events
@@ -62,16 +71,43 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop whose time passes only while nothing can run.
 
     `grace_s`: real seconds to wait for threads and other processes before each jump. `stall_s`: real seconds until an
-    endless wait is called `Stalled`.
+    endless wait is called `Stalled`. `threads`: nothing runs while a thread of `anyio.to_thread` works.
     """
 
-    def __init__(self, *, grace_s: float = 0.0, stall_s: float = 5.0) -> None:
+    def __init__(self, *, grace_s: float = 0.0, stall_s: float = 5.0, threads: bool = False) -> None:
         self._jumping = _JumpingSelector()
         self._jumping.grace_s, self._jumping.stall_s = grace_s, stall_s
+        self._brought: list[tuple[Callable[..., object], tuple[Any, ...], Context | None]] = []
+        self._holding = threads
         super().__init__(self._jumping)
+        if threads:
+            self._jumping.settle_threads = self._settle_threads
 
     def time(self) -> float:
         return self._jumping.now
+
+    def call_soon_threadsafe(
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        if not self._holding or not isinstance(threading.current_thread(), WorkerThread):
+            return super().call_soon_threadsafe(callback, *args, context=context)
+        self._brought.append((callback, args, context))  # kept until its turn does not depend on how fast it came
+        return super().call_soon_threadsafe(_nothing)
+
+    def _settle_threads(self) -> bool:
+        while any(
+            isinstance(thread, WorkerThread) and thread.loop is self and thread.queue.unfinished_tasks
+            for thread in threading.enumerate()
+        ):
+            time.sleep(0.0001)
+        brought, self._brought = self._brought, []
+        for callback, args, context in brought:
+            self.call_soon(callback, *args, context=context)
+        return bool(brought)
+
+
+def _nothing() -> None:
+    """Wake the loop."""
 
 
 def wall_clock() -> float:
@@ -79,9 +115,9 @@ def wall_clock() -> float:
     return EPOCH_S + anyio.current_time()
 
 
-def run(main: Coroutine[Any, Any, T], *, grace_s: float = 0.0, stall_s: float = 5.0) -> T:
+def run(main: Coroutine[Any, Any, T], *, grace_s: float = 0.0, stall_s: float = 5.0, threads: bool = False) -> T:
     """Run a coroutine to its end in virtual time and return what it returns."""
-    factory = functools.partial(VirtualTimeLoop, grace_s=grace_s, stall_s=stall_s)
+    factory = functools.partial(VirtualTimeLoop, grace_s=grace_s, stall_s=stall_s, threads=threads)
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main)
 
