@@ -1,7 +1,8 @@
 """The ledger in memory."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
+from itertools import islice
 
 from anyio.lowlevel import checkpoint
 
@@ -30,6 +31,9 @@ class MemoryLedger:
         self._spent: dict[tuple[int, int, int], tuple[Spent, bool]] = {}
         self._totals: dict[int, int] = {}
         self._finished: set[int] = set()
+        self._of_batch: defaultdict[int, list[Record]] = defaultdict(list)
+        self._of_bytes: defaultdict[str, list[Batch]] = defaultdict(list)
+        self._of_stem: Counter[str] = Counter()
 
     async def open_batches(self, arrivals: Sequence[Arrival]) -> Sequence[OpenedBatch]:
         """Recognise or add the deliveries."""
@@ -69,7 +73,10 @@ class MemoryLedger:
 
     def _store(self, record: Record) -> int:
         key = (record.batch_number, record.ordinal, record.generation)
-        return self.records.setdefault(key, (len(self.records) + 1, record))[0]
+        if key not in self.records:
+            self.records[key] = (len(self.records) + 1, record)
+            self._of_batch[record.batch_number].append(record)
+        return self.records[key][0]
 
     async def finish(self, batch_numbers: Sequence[int]) -> None:
         """Note that these batches are done."""
@@ -79,8 +86,8 @@ class MemoryLedger:
     async def outbox(self, after: int, limit: int) -> Sequence[Emission]:
         """Read results in order."""
         await checkpoint()
-        rows = sorted(((seq, record) for seq, record in self.records.values() if seq > after), key=lambda row: row[0])
-        return [Emission(seq, record.batch_number, record.result_id, record.body) for seq, record in rows[:limit]]
+        rows = islice(self.records.values(), after, after + limit)
+        return [Emission(seq, record.batch_number, record.result_id, record.body) for seq, record in rows]
 
     async def results_of(self, batch_number: int, after_ordinal: int, limit: int) -> Sequence[bytes]:
         """Read the batch's latest records."""
@@ -135,21 +142,23 @@ class MemoryLedger:
             raise type(self.failure)(*self.failure.args)
 
     def _open(self, arrival: Arrival) -> OpenedBatch:
-        equal = [batch for (sha256, _), batch in self._deliveries.items() if sha256 == arrival.sha256]
-        batch = self._deliveries.get((arrival.sha256, arrival.ref))
+        equal = list(self._of_bytes[arrival.sha256])
+        batch = known = self._deliveries.get((arrival.sha256, arrival.ref))
         reserved = 0
         if batch is None:
             reserved = arrival.reserved
             stem = arrival.sha256[:ID_DIGITS]
-            earlier = sum(known.batch_id[:ID_DIGITS] == stem for known in self._batches)
+            earlier = self._of_stem[stem]
             batch_id = f"{stem}-{earlier + 1}" if earlier else stem
             batch = Batch(len(self._batches) + 1, batch_id, arrival.name, arrival.received_at, self._environment)
             self._batches.append(batch)
+            self._of_stem[stem] += 1
+            self._of_bytes[arrival.sha256].append(batch)
             self._deliveries[arrival.sha256, arrival.ref] = batch
             if arrival.total is not None:
                 self._totals[batch.number] = arrival.total
-        before = [known for known in equal if known.number < batch.number]
-        original = next((known for known in before if known.number in self._finished), None)
+        before = [other for other in equal if other.number < batch.number]
+        original = next((other for other in before if other.number in self._finished), None)
         awaited = next(iter(before), None) if original is None else None
         if awaited is not None:
             reserved = 0
@@ -160,10 +169,8 @@ class MemoryLedger:
             batch=batch,
             answered=frozenset(answered),
             dispatched_through=dispatched_through,
-            spent=self._recalled(batch.number, answered.keys()),
-            last_seq=max(
-                (seq for seq, record in self.records.values() if record.batch_number == batch.number), default=0
-            ),
+            spent=self._recalled(batch.number, answered.keys()) if known else {},
+            last_seq=max((self._seq(record) for record in self._of_batch[batch.number]), default=0),
             total=self._totals.get(batch.number),
             done=batch.number in self._finished,
             original=original,
@@ -180,8 +187,11 @@ class MemoryLedger:
         }
 
     def _latest(self, batch_number: int) -> dict[int, Record]:
-        ours = [record for _, record in self.records.values() if record.batch_number == batch_number]
-        return {record.ordinal: record for record in sorted(ours, key=lambda record: record.generation)}
+        ours = sorted(self._of_batch[batch_number], key=lambda record: record.generation)
+        return {record.ordinal: record for record in ours}
+
+    def _seq(self, record: Record) -> int:
+        return self.records[record.batch_number, record.ordinal, record.generation][0]
 
     def _summary(self, batch: Batch) -> BatchSummary:
         latest = self._latest(batch.number)

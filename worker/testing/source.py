@@ -1,14 +1,17 @@
 """A source in memory."""
 
+import hashlib
 import time
 from collections import deque
 from collections.abc import Sequence
 
 import anyio
+import msgspec
 from anyio.lowlevel import checkpoint
 
 from worker.claim import Delivery
 from worker.errors import SourceUnavailable
+from worker.x12 import read_single
 
 
 class MemorySource:
@@ -27,10 +30,14 @@ class MemorySource:
         self._arrived = anyio.Event()
         self._put = 0
 
-    def put(self, name: str, data: bytes) -> Delivery:
-        """Deliver a batch, as a producer would."""
+    def put(self, name: str, data: bytes, *, read: bool = False) -> Delivery:
+        """Deliver a batch, as a producer would; with `read`, a claim that comes alone has been read by the source."""
         self._put += 1
         delivery = Delivery(name=name, ref=f"memory:{self._put}", size=len(data), received_at=time.time(), data=data)
+        if read and (single := read_single(data)):
+            delivery = msgspec.structs.replace(
+                delivery, survey=single.survey, sha256=hashlib.sha256(data).hexdigest(), only=single.claim
+            )
         self._wait_for_taker([delivery])
         return delivery
 
