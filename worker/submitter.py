@@ -15,23 +15,23 @@ import time
 from collections.abc import Callable, Iterable
 
 import anyio
-import msgspec
 import structlog
 
 from worker.batches import OpenBatch
+from worker.concluding import broken, given_up, speaks_of_service, unanswered
 from worker.crashpoint import crashpoint
 from worker.effort import Effort
-from worker.errors import Ambiguous, AttemptFailed, CredentialsRefused, StateError, TokenUnavailable
+from worker.errors import AttemptFailed, CredentialsRefused, StateError, TokenUnavailable
 from worker.flow.gate import GateState
 from worker.flow.limiter import Signal
 from worker.flow.pace import Pace
-from worker.flow.retry import GiveUp
+from worker.flow.retry import Again, GiveUp
 from worker.flow.room import once_there_is_room
 from worker.lanes import Lanes
 from worker.ports import Api, Ledger
 from worker.recorder import Recorder
 from worker.reserving import Reservations
-from worker.result import AttemptClass, Disposition, Reason, Verdict
+from worker.result import AttemptClass, Verdict
 from worker.tally import Tally
 from worker.turns import Turns
 
@@ -139,7 +139,7 @@ class Submitter:
             raise
         except Exception as error:  # the outermost frame of an attempt: one claim fails, not all
             log.exception("task.failed", claim_id=effort.claim.claim_id)
-            self._recorder.answered(effort, _broken(type(error).__name__), latency_s=None)
+            self._recorder.answered(effort, broken(type(error).__name__), latency_s=None)
 
     async def _post(self, effort: Effort) -> tuple[Verdict | None, float]:
         """Post once; a verdict of None means that nothing was sent and the claim is back in its queue."""
@@ -153,7 +153,7 @@ class Submitter:
             try:
                 verdict = await self._api.attempt(effort.claim)
             except AttemptFailed as failure:
-                verdict = _unanswered(failure, safe_to_repeat=self._safe_to_repeat)
+                verdict = unanswered(failure, safe_to_repeat=self._safe_to_repeat)
                 signal = Signal.LOST if failure.charged else Signal.IGNORE
                 charged = failure.charged or verdict.disposition is not None  # what ends the claim counts
             except TokenUnavailable as unavailable:
@@ -217,11 +217,12 @@ class Submitter:
             return
         if not self._pace.gate.is_open:
             effort.excused += 1  # a trial, or under way when the gate was shut: it is the outage's, not the claim's
-        decision = self._pace.policy.decide(
-            effort.attempts - effort.excused, self._elapsed_s(effort), floor_s=verdict.retry_after_s or 0
-        )
+        decision = self._decide(effort, verdict)
+        if isinstance(decision, GiveUp) and speaks_of_service(verdict) and self._pace.watch.outage_suspected:
+            effort.excused += 1  # its last attempt must not be one of those by which an outage is told
+            decision = self._decide(effort, verdict)
         if isinstance(decision, GiveUp):
-            self._recorder.answered(effort, _given_up(effort, verdict), latency_s=latency_s)
+            self._recorder.answered(effort, given_up(effort, verdict), latency_s=latency_s)
             return
         log.debug(
             "claim.retried",
@@ -233,32 +234,12 @@ class Submitter:
         )
         await self._defer(effort, decision.after_s)
 
+    def _decide(self, effort: Effort, verdict: Verdict) -> Again | GiveUp:
+        counted = effort.attempts - effort.excused
+        return self._pace.policy.decide(counted, self._elapsed_s(effort), floor_s=verdict.retry_after_s or 0)
+
     def _elapsed_s(self, effort: Effort) -> float:
         """Seconds since the first attempt of this process, without those in which the gate was shut."""
         if effort.began is None:
             return 0.0
         return self._steady() - effort.began - self._pace.gate.shut_time(effort.began)
-
-
-def _unanswered(failure: AttemptFailed, *, safe_to_repeat: bool) -> Verdict:
-    """Say what an attempt without an answer means for its claim."""
-    if isinstance(failure, Ambiguous):
-        reason = Reason(failure.code, "The connection failed before the answer was complete.", "transport")
-        ended = None if safe_to_repeat else Disposition.REVIEW
-        kind = AttemptClass.AMBIGUOUS
-    else:
-        reason = Reason(failure.code, "The service could not be reached.", "transport")
-        ended, kind = None, AttemptClass.NOT_SENT
-    return Verdict(disposition=ended, reason=reason, attempt_class=kind, correlation_id=failure.correlation_id)
-
-
-def _given_up(effort: Effort, verdict: Verdict) -> Verdict:
-    """Turn a claim's last failed attempt into its result."""
-    last = verdict.reason or Reason("unknown", "", "worker")
-    text = f"Not checked: no usable answer after {effort.attempts} attempts. The last one: {last.text}"
-    return msgspec.structs.replace(verdict, disposition=verdict.at_the_end, reason=Reason(last.code, text, last.source))
-
-
-def _broken(name: str) -> Verdict:
-    reason = Reason("internal_error", f"The worker failed on this claim ({name}); please report it.", "worker")
-    return Verdict(disposition=Disposition.REVIEW, reason=reason)

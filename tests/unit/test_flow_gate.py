@@ -182,6 +182,37 @@ def test_an_outage_is_most_of_the_last_attempts_lost_for_some_seconds(
     assert any(verdicts) is outage
 
 
+@pytest.mark.fault(89)
+def test_answers_to_what_was_sent_before_do_not_hide_an_outage() -> None:
+    detector = OutageDetector()
+    for second in range(30):
+        detector.record(False, second / 10, 2.0)
+
+    told = [detector.record(step % 3 != 0, 3.0 + step / 4, 3.0 + step / 4) for step in range(40)]
+
+    assert any(told)
+
+
+def test_a_row_of_losses_lasts_longer_than_answers_take_before_it_is_an_outage() -> None:
+    detector = OutageDetector()
+    for second in range(30):
+        detector.record(False, float(second), 9.9)
+
+    told = [detector.record(True, 30.0 + step) for step in range(40)]
+
+    assert told.index(True) == 30
+
+
+def test_an_outage_is_suspected_before_it_is_told() -> None:
+    detector = OutageDetector()
+
+    told = [(detector.record(True, 0.01 * step), detector.suspected) for step in range(10)]
+    detector.record(False, 5.0, 1.0)
+
+    assert told == [(False, False)] * 9 + [(False, True)]
+    assert not detector.suspected
+
+
 def test_after_a_reset_nothing_is_remembered() -> None:
     detector = OutageDetector()
     for second in range(9):

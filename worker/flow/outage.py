@@ -2,8 +2,13 @@
 
 Pure: fed with outcomes and times, says True once the gate should shut. An outage is told by share, or by an
 unbroken row, whichever is seen first; both need some seconds, for a blip of 50 ms among 400 calls in flight is none.
+
+Refusals come at once and answers take seconds, some a minute: so for a while an outage is hidden among the answers to
+what was sent before it. Only an answer to what was sent since the row began breaks it; and the row has to last long
+enough for such an answer to have come.
 """
 
+import math
 from collections import deque
 
 WINDOW_S = 10.0
@@ -11,31 +16,41 @@ LOST_SHARE = 0.8
 LEAST_ATTEMPTS = 20
 LEAST_ROW = 10
 LEAST_SECONDS = 5.0
+LEAST_ANSWERS_LONG = 3.0  # times the usual answer
 FAULTS_IN_A_ROW = 5
 
 
 class OutageDetector:
     """Knows whether most of the last attempts were lost.
 
-    True once at least 80 % of 20 or more attempts in the last 10 s are lost, or 10 in a row with no success between,
-    and the first of them lies at least 5 s back.
+    True once at least 80 % of 20 or more attempts in the last 10 s are lost, or 10 in a row without an answer to
+    anything sent since the first of them, and the first of them lies at least 5 s back; for the row also three times
+    as long as answers usually take.
     """
 
     def __init__(self) -> None:
         self._seconds: deque[list[float]] = deque()  # [second, attempts, lost]
         self._row = 0
         self._row_began = 0.0
+        self._log_usual_s = -math.inf
+
+    @property
+    def suspected(self) -> bool:
+        """Whether the last ten attempts were lost, however little time that took."""
+        return self._row >= LEAST_ROW
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Forget everything but how long answers take."""
         self._seconds.clear()
         self._row = 0
 
-    def record(self, lost: bool, now: float) -> bool:
-        """Count an attempt's end; whether this is an outage."""
+    def record(self, lost: bool, now: float, latency_s: float = 0.0) -> bool:
+        """Count the end of an attempt that took `latency_s`; whether this is an outage."""
         self._count(lost, now)
         if not lost:
-            self._row = 0
+            if not self._row or now - latency_s >= self._row_began:
+                self._learn(latency_s)
+                self._row = 0
             return False
         if not self._row:
             self._row_began = now
@@ -50,8 +65,16 @@ class OutageDetector:
         self._seconds[-1][1] += 1
         self._seconds[-1][2] += lost
 
+    def _learn(self, latency_s: float) -> None:
+        """Follow the usual latency, as a mean of logarithms: one answer of a minute must not count like twenty."""
+        if latency_s > 0.0:
+            log_s = math.log(latency_s)
+            known = self._log_usual_s > -math.inf
+            self._log_usual_s = self._log_usual_s + (log_s - self._log_usual_s) / 16 if known else log_s
+
     def _long_row(self, now: float) -> bool:
-        return self._row >= LEAST_ROW and now - self._row_began >= LEAST_SECONDS
+        long_s = max(LEAST_SECONDS, LEAST_ANSWERS_LONG * math.exp(self._log_usual_s))
+        return self._row >= LEAST_ROW and now - self._row_began >= long_s
 
     def _mostly_lost(self, now: float) -> bool:
         if now - self._seconds[0][0] < LEAST_SECONDS:

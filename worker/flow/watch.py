@@ -40,6 +40,11 @@ class Watch:
         self._shut_at = float("-inf")
         self.failures: deque[Failure] = deque(maxlen=MOST_FAILURES)
 
+    @property
+    def outage_suspected(self) -> bool:
+        """Whether the last attempts were all lost, and it is only too early to call that an outage."""
+        return self._outage.suspected
+
     def heard(
         self, signal: Signal, latency_s: float, *, request_fault: bool = False, verdict: Verdict | None = None
     ) -> None:
@@ -55,7 +60,7 @@ class Watch:
         if signal is Signal.LOST or request_fault:
             self._remember(verdict)
         if signal is Signal.OK:
-            self._answered(request_fault, now)
+            self._answered(request_fault, now, latency_s)
         else:
             self._lost(now)
 
@@ -79,8 +84,8 @@ class Watch:
             code = verdict.reason.code if verdict.reason else "unknown"
             self.failures.append(Failure(code, verdict.trace_id, verdict.correlation_id))
 
-    def _answered(self, request_fault: bool, now: float) -> None:
-        self._outage.record(False, now)
+    def _answered(self, request_fault: bool, now: float, latency_s: float) -> None:
+        self._outage.record(False, now, latency_s)
         if self._faults.record(request_fault):
             self._shut("request_fault", "the service refuses the requests as such")
         elif request_fault and "request_fault" in self._gate.reasons:
