@@ -1,0 +1,74 @@
+"""A day of traffic in virtual time: a curve, bulk and large batches, some failures all day long, two outages.
+
+The short form has some five thousand claims; `PRECHECK_VIRTUAL=20` makes the day twenty times as busy.
+"""
+
+import math
+import os
+import random
+
+import pytest
+
+from tests.campaigns import Arrival as Batch
+from tests.campaigns import Campaign, percentile, play
+from worker.flow.gate import GateState
+from worker.result import Disposition
+from worker.simulator.config import FaultSettings, SimulatorConfig
+
+BUSY = int(os.environ.get("PRECHECK_VIRTUAL", "1"))
+DAY_S, HOUR_S = 86_400.0, 3_600.0
+MOST_IN_FLIGHT = 50
+MOST_OPEN = 512  # max(512, 4 * MOST_IN_FLIGHT), as the pipeline has it
+OUTAGES = [(10 * HOUR_S + 60.0, 10 * HOUR_S + 360.0), (18 * HOUR_S, 18 * HOUR_S + 600.0)]
+
+
+def day(seed: int) -> Campaign:
+    """Make a day: few claims at night, most at noon; a thousand files at ten, a batch of 1,500 claims at two."""
+    chance = random.Random(seed)
+    most_per_s = 0.06 * BUSY
+    moment, singles = 0.0, []
+    while (moment := moment + chance.expovariate(most_per_s)) < DAY_S:
+        if chance.random() < 0.5 * (1 - 0.9 * math.cos(2 * math.pi * moment / DAY_S)):
+            singles.append(Batch(moment, 1))
+    bulk = [Batch(10 * HOUR_S, 1)] * 1_000
+    large = [Batch(hour * HOUR_S, 150) for hour in (8, 9, 11, 15, 16)] + [Batch(14 * HOUR_S, 1_500)]
+    return Campaign(
+        service=SimulatorConfig(seed=seed, latency_scale=1.0, faults=FaultSettings(http_500=0.01)),
+        arrivals=sorted(singles + bulk + large),
+        most_in_flight=MOST_IN_FLIGHT,
+        outages=OUTAGES,
+    )
+
+
+@pytest.mark.fault(89)
+def test_a_day_with_two_outages_tells_every_claim_once(capsys: pytest.CaptureFixture[str]) -> None:
+    campaign = day(837)
+
+    found = play(campaign)
+
+    claims = sum(arrival.claims for arrival in campaign.arrivals)
+    assert found.told == len(found.results) == claims
+    assert found.settled == len(campaign.arrivals)
+    parked = [result for result in found.results.values() if result.disposition is Disposition.UNDELIVERED]
+    assert len(parked) <= len(OUTAGES)  # one claim alone cannot tell an outage from a failure of its own
+    assert [change.state for _, change in found.gate] == [GateState.SHUT, GateState.HALF_OPEN, GateState.OPEN] * 2
+    assert 256 < found.most_open <= MOST_OPEN
+    assert len(found.posts) <= 1.1 * claims
+    quiet = sorted(took for at, took in found.took_by_arrival if not any(near(at, outage) for outage in OUTAGES))
+    assert percentile(quiet, 0.5) < 30.0
+    assert percentile(found.took_s, 1.0) < 900.0
+    with capsys.disabled():
+        print(  # noqa: T201 - figures of the long form
+            f"\na day: {claims} claims in {len(campaign.arrivals)} batches, {len(found.posts)} attempts,"
+            f" {found.most_open} batches open at most; from arrival to answer "
+            + ", ".join(f"P{100 * share:g} {percentile(found.took_s, share):.0f} s" for share in (0.5, 0.95, 0.99, 1))
+            + f"; P50 away from outages {percentile(quiet, 0.5):.0f} s"
+        )
+
+
+def near(at: float, outage: tuple[float, float]) -> bool:
+    return outage[0] - 120.0 < at < outage[1] + 600.0
+
+
+def test_the_day_is_the_same_for_the_same_seed() -> None:
+    assert play(day(1)).fingerprint == play(day(1)).fingerprint
