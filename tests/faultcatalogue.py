@@ -138,7 +138,6 @@ IN_PART: Mapping[int, str] = {
     18: "the setting's warning; a kill after too short a grace is a kill at random (11)",
     32: "by strace on this worker's calls, not by a broken device",
     44: "a network file system cannot be mounted here: its name in the mount table is what is tested",
-    102: "no test of lossy and narrow links",
     110: "Kafka has no source here",
 }
 """Entries of which a part is not tested, with the reason."""
