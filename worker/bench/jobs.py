@@ -18,7 +18,7 @@ import anyio
 import uvloop
 
 from worker.app import work
-from worker.bench import growth
+from worker.bench import growth, scripts
 from worker.bench.site import Meter, fill_folder, settings_of
 from worker.simulator.generator import GeneratorSpec, generate
 from worker.telemetry.logs import configure_logs
@@ -110,6 +110,9 @@ JOBS: dict[str, Job] = {
     "start": growth.start,
     "strand": growth.strand,
     "recover": growth.recover,
+    "aiohttp_script": scripts.aiohttp_script,
+    "httpx_script": scripts.httpx_script,
+    "taskiq_queue": scripts.taskiq_queue,
 }
 
 if __name__ == "__main__":

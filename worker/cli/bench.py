@@ -9,6 +9,7 @@ import typer
 from worker.bench.figures import Figure, compared
 from worker.bench.growing import measure_growth
 from worker.bench.latency import measure_latency
+from worker.bench.peers import measure_peers, require_peers
 from worker.bench.runs import measure
 from worker.cli.console import rows_table, stderr, stdout
 from worker.cli.limitertable import show_limiter
@@ -52,6 +53,12 @@ def bench(
         bool,
         typer.Option("--limiter", help="Only: the adaptive limiter against fixed bounds, on simulated services."),
     ] = False,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Only: the same job by scripts and by a task queue (extra peers).")
+    ] = False,
+    redis: Annotated[
+        str, typer.Option(help="With --peers: the Redis for the task queue.")
+    ] = "redis://127.0.0.1:6379/0",
     compare: Annotated[
         Path | None, typer.Option("--compare", help="Show the change against figures that --json wrote before.")
     ] = None,
@@ -70,12 +77,16 @@ def bench(
     def tell(text: str) -> None:
         console.print(text, markup=False)
 
+    if peers:
+        require_peers()
     figures: list[Figure] = []
     if growth:
         figures += measure_growth(quick=quick, rounds=rounds, tell=tell)
     if latency:
         figures += measure_latency(seconds=10 if quick else 30, tell=tell)
-    if not (growth or latency):
+    if peers:
+        figures += measure_peers(files=500 if quick else 5_000, rounds=rounds, redis=redis, tell=tell)
+    if not (growth or latency or peers):
         figures = measure(quick=quick, rounds=rounds, tell=tell)
     columns = ["figure", "ratio", "target", "measured", "baseline"]
     rows = [_row(figure) for figure in figures]
