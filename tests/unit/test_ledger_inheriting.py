@@ -291,3 +291,17 @@ async def test_records_of_a_large_batch_come_along_word_for_word_and_leave_toget
     two.now[0] += 2 * 86_400
     assert await two.ours.purge(two.now[0]) == 1400
     assert await two.ours._change(lambda db: db.execute("SELECT count(*) FROM packs").fetchone()) == (0,)
+
+
+async def test_a_hand_over_that_has_its_lock_and_not_yet_its_word_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "l.db"
+    fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    threading.Timer(0.1, os.pwrite, [fd, HAND_OVER, 0]).start()
+    threading.Timer(1.0, os.close, [fd]).start()
+
+    began = time.monotonic()
+    async with open_ledger(f"sqlite:{path}"):
+        waited_s = time.monotonic() - began
+
+    assert waited_s > 0.9

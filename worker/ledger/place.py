@@ -26,6 +26,7 @@ NETWORK_FILE_SYSTEMS = frozenset(
 # Stands in the lock's file while a dead worker's batches are taken over.
 HAND_OVER = b"hand-over"
 HAND_OVER_S = 30.0
+MARKED_WITHIN_S = 0.5  # after the lock is taken, before the word is written
 HAND_OVER_LOOK_S = 0.05
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -89,7 +90,7 @@ def hold(path: Path, *, hand_over: bool = False) -> int:
 
     With `hand_over` it is held only until its batches are taken over: whoever wants it meanwhile waits some seconds.
 
-    :raises StateHeld: if another process holds it; at once, but for a hand-over.
+    :raises StateHeld: if another process holds it; after half a second, but for a hand-over.
     :raises StateError: if it cannot be locked.
     """
     lock = path.with_name(path.name + ".lock")
@@ -112,13 +113,17 @@ def hold(path: Path, *, hand_over: bool = False) -> int:
 
 
 def _waited_for(fd: int) -> bool:
-    """Lock it after all, once the hand-over is done for which it is held."""
-    until = time.monotonic() + HAND_OVER_S
-    while os.pread(fd, len(HAND_OVER), 0) == HAND_OVER and time.monotonic() < until:
+    """Lock it after all, once the hand-over is done for which it is held, or is perhaps about to be."""
+    began = time.monotonic()
+    while time.monotonic() - began < (HAND_OVER_S if _handed_over(fd) else MARKED_WITHIN_S):
         time.sleep(HAND_OVER_LOOK_S)
         if _locked(fd):
             return True
     return False
+
+
+def _handed_over(fd: int) -> bool:
+    return os.pread(fd, len(HAND_OVER), 0) == HAND_OVER
 
 
 def _locked(fd: int) -> bool:
