@@ -77,7 +77,7 @@ def test_every_log_call_is_in_the_catalogue_with_its_level_and_keys(call: LogCal
     assert call.events, f"{call.place}: name the event with a literal"
     for name in call.events:
         event = find(name)
-        assert event is not None, f"{call.place}: add {name} to worker/telemetry/events.py"
+        assert event is not None, f"{call.place}: add {name} to worker/telemetry/catalogue"
         level = "error" if call.level in ("exception", "critical") else call.level
         assert event.level == level, f"{call.place}: {name} is a {event.level} in the catalogue"
         missing = call.keys - set(event.keys.split())

@@ -1,0 +1,79 @@
+"""What is logged of the input."""
+
+from worker.telemetry.catalogue.event import Event
+
+EVENTS: tuple[Event, ...] = (
+    Event("input.taken", "debug", "batches were taken from the input", "batches bytes input batch"),
+    Event("input.archived", "debug", "settled batches left the input", "batches batch"),
+    Event(
+        "input.ignored",
+        "warning",
+        "something in the input is no regular file that can be taken",
+        "name code",
+        "remove it, or have it delivered as a file",
+    ),
+    Event(
+        "input.quarantined",
+        "warning",
+        "a batch can never be processed and was set aside",
+        "batch code detail",
+        "read the reason beside it in quarantine or on the dead letter; correct and deliver again",
+    ),
+    Event(
+        "input.unready",
+        "warning",
+        "a `--once` run ends and these inputs were not ready",
+        "names count batches",
+        "see whether their producers still write",
+    ),
+    Event(
+        "input.unavailable",
+        "error",
+        "the input cannot be reached; work on what was taken goes on",
+        "detail code delay_s",
+        "bring the folder or the broker back",
+    ),
+    Event(
+        "input.vanished",
+        "warning",
+        "a batch taken from the input is no longer where it was put",
+        "batch",
+        "find out who moves files there; its results are complete",
+    ),
+    Event(
+        "input.unwatched",
+        "warning",
+        "the system tells no changes of the input; it is looked through every few seconds instead",
+        "errno",
+        "raise the limit of inotify watches if batches should be found at once",
+    ),
+    Event("input.available", "info", "the input can be reached again"),
+    Event(
+        "input.ack_lost",
+        "warning",
+        "settled batches could not be acknowledged; they come again, are recognised and acknowledged then",
+        "count",
+        "nothing, unless it goes on: then see whether connections to the broker last",
+    ),
+    Event(
+        "input.lease_failed",
+        "warning",
+        "the broker cannot be told that batches are in work; another worker may be given them as well",
+        "count detail",
+        "see whether the broker is well; each claim has one result id all the same",
+    ),
+    Event(
+        "input.bury_failed",
+        "error",
+        "a batch that can never be processed could not be put with the dead letters; it comes again",
+        "batch code detail",
+        "see whether the place for dead letters exists and has room",
+    ),
+    Event(
+        "input.lost",
+        "error",
+        "the broker removed batches before they were processed; there are no results for them",
+        "count detail",
+        "take the limit off the stream; deliver again",
+    ),
+)
