@@ -56,15 +56,26 @@ def address_of(url: str, *, setting: str, stream: str) -> Address:
     :raises worker.errors.SettingsError: if it cannot be read so.
     """
     parameters = {"stream": stream, "group": "precheck", "dead": "", "dedup_s": "86400"}
-    address = parse_address(url, setting=setting, port=PORT, parameters=parameters)
-    if not (address.path.isdigit() or not address.path):
-        raise SettingsError([f"{setting}: what follows the host must be a database's number, like /0"])
+    address = database_of(url, setting=setting, parameters=parameters)
     if not address["dedup_s"].isdigit():
         raise SettingsError([f"{setting}: parameter dedup_s must be a number of seconds"])
     return address
 
 
-def client_of(address: Address) -> redis.asyncio.Redis:
+def database_of(url: str, *, setting: str, parameters: Mapping[str, str]) -> Address:
+    """Take the URL of a database apart; `parameters` are those it may have, with their defaults.
+
+    :raises worker.errors.SettingsError: if it cannot be read so.
+    """
+    address = parse_address(url, setting=setting, port=PORT, parameters=parameters)
+    if not (address.path.isdigit() or not address.path):
+        raise SettingsError([f"{setting}: what follows the host must be a database's number, like /0"])
+    return address
+
+
+def client_of(
+    address: Address, *, answer_timeout_s: float = SOCKET_TIMEOUT_S, connect_timeout_s: float = CONNECT_TIMEOUT_S
+) -> redis.asyncio.Redis:
     """Make a client; it connects when it is used."""
     return redis.asyncio.Redis(
         host=address.host,
@@ -75,8 +86,8 @@ def client_of(address: Address) -> redis.asyncio.Redis:
         protocol=2,
         # A command whose answer was lost may have been done; whoever sends it again must know that.
         retry=Retry(NoBackoff(), 0),
-        socket_timeout=SOCKET_TIMEOUT_S,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=answer_timeout_s,
+        socket_connect_timeout=connect_timeout_s,
         ssl=address.scheme == "rediss",
         ssl_ca_certs=address["ca_file"] or None,
     )

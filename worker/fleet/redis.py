@@ -11,17 +11,13 @@ Whoever was not heard of for a lease counts as dead, but not if nobody was: then
 hash that is new, lost, or was not asked for half a lease gives nobody more than he says he has, for the length of one.
 """
 
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
-from worker.brokers.address import Address, parse_address
+from worker.brokers.redis import client_of, database_of
 from worker.errors import FleetUnavailable, SettingsError
 from worker.flow.quota import SharedLimits
 from worker.ports.fleet import Ask, Grant
 
-PORT = 6379
 KEY = "precheck:fleet"
 CONNECT_TIMEOUT_S = 1.0
 FORGOTTEN_AFTER_S = 3600
@@ -92,11 +88,14 @@ class RedisFleet:
     """`worker.ports.fleet.FleetLimits` in one hash; `worker_id` is this life of this worker and no other's."""
 
     def __init__(self, url: str, limits: SharedLimits, *, lease_s: float, worker_id: str) -> None:
-        self._address = _address(url)
+        self._address = database_of(url, setting="flow.shared_url", parameters={"key": KEY})
         self._limits = limits
         self._lease_ms = round(lease_s * 1000)
         self._worker = worker_id
-        self._client = _client(self._address, answer_timeout_s=lease_s / 3)
+        answer_s = lease_s / 3  # what comes later is of no use: the lease would have to be asked for again
+        self._client = client_of(
+            self._address, answer_timeout_s=answer_s, connect_timeout_s=min(CONNECT_TIMEOUT_S, answer_s)
+        )
         self._key = self._address["key"]
         self._renew = self._client.register_script(_RENEW)
 
@@ -140,26 +139,3 @@ class RedisFleet:
     def _unavailable(self, error: Exception) -> FleetUnavailable:
         what = str(error).partition(" ")[0][:40] if isinstance(error, ResponseError) else type(error).__name__
         return FleetUnavailable(f"redis: {self._address.shown} cannot be asked for the fleet's limits ({what})")
-
-
-def _address(url: str) -> Address:
-    address = parse_address(url, setting="flow.shared_url", port=PORT, parameters={"key": KEY})
-    if not (address.path.isdigit() or not address.path):
-        raise SettingsError(["flow.shared_url: what follows the host must be a database's number, like /0"])
-    return address
-
-
-def _client(address: Address, *, answer_timeout_s: float) -> redis.asyncio.Redis:
-    return redis.asyncio.Redis(
-        host=address.host,
-        port=address.port,
-        db=int(address.path or 0),
-        username=address.user or None,
-        password=str(address.password) or None,
-        protocol=2,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=answer_timeout_s,
-        socket_connect_timeout=min(CONNECT_TIMEOUT_S, answer_timeout_s),
-        ssl=address.scheme == "rediss",
-        ssl_ca_certs=address["ca_file"] or None,
-    )
