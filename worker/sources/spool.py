@@ -51,6 +51,7 @@ class Spool:
             self.mount = self._one_mount(fds)
             self.work_root = root
             self.work = WorkFolder(root, worker_id, will)
+            self._work_path = incoming.with_name("work") / self.work.name
         except BaseException:
             self._let_go()
             raise
@@ -77,7 +78,7 @@ class Spool:
 
     def work_path(self, entry: str) -> Path:
         """Give the path of an entry in our work folder, for those who must open it by path."""
-        return self._path.parent / "work" / self.work.name / entry
+        return self._work_path / entry
 
     def close(self, *, keep: bool = False) -> None:
         """Let go of all; our work folder is removed if it is empty, unless we `keep` it to find it again."""

@@ -74,15 +74,15 @@ class Taker:
             if not file.undisturbed():
                 self._held.put_back(held)
                 return wait_for_writer(0.0, place.rules)
-        place_of = self.spool.work_path(held.entry)
+        lies_at = self.spool.work_path(held.entry)
         delivery = Delivery(
             name=displayed(held.name),
             ref=ref_of(file.sight),
             size=file.size,
             received_at=self._clock(),
             data=reading.data,
-            path=None if reading.data is not None else place_of,
-            kept_at=place_of,
+            path=None if reading.data is not None else lies_at,
+            kept_at=lies_at,
             survey=reading.survey,
             sha256=reading.sha256,
             only=reading.only,
