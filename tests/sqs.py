@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import functools
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -35,9 +36,11 @@ def endpoint() -> str:
     """Give the origin of the SQS that all tests share; started when first asked for, ended with the process."""
     if given := os.environ.get("TEST_SQS_ENDPOINT"):
         return given
-    server = moto_server(Path(tempfile.mkdtemp(prefix="sqs-")))
+    root = Path(tempfile.mkdtemp(prefix="sqs-"))
+    server = moto_server(root)
     server.start()
-    atexit.register(server.kill)
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    atexit.register(server.kill)  # before that: the last that is registered is the first that is called
     return server.url
 
 
