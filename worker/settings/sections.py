@@ -231,7 +231,12 @@ class FlowSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class RetrySettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[retry]`: what a claim may cost."""
 
-    max_attempts: Annotated[int, Meta(ge=1, description="Most attempts for one claim, the first included.")] = 6
+    max_attempts: Annotated[
+        int,
+        Meta(
+            ge=1, description="Most attempts for one claim, the first included; those lost to an outage do not count."
+        ),
+    ] = 6
     base_s: Annotated[float, Meta(gt=0, description="Longest pause before the second attempt; doubled every time.")] = (
         1.0
     )
