@@ -41,12 +41,12 @@ def test_it_comes_near_the_best_fixed_bound_whatever_the_service_is_like(name: s
     assert goodput >= 0.9
 
 
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", [name for name in STRONG if SERVICES[name].losses_follow_load])
-def test_what_it_costs_to_know_the_capacity_is_at_most_three_in_a_hundred(name: str) -> None:
-    lost = [compare(name, seed)[1] for seed in (1, 2)]
+def test_what_it_costs_to_know_the_capacity_is_at_most_three_in_a_hundred(name: str, seed: int) -> None:
+    _, lost = compare(name, seed)
 
-    assert sum(lost) / len(lost) <= 0.03
-    assert max(lost) <= 0.031  # by the luck of the draw; of 16 seeds the worst came to this
+    assert lost <= 0.03
 
 
 @pytest.mark.parametrize("seed", [1, 2])

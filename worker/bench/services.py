@@ -14,6 +14,7 @@ from worker.simulator.capacity import OK, Bounds, Load, Model
 from worker.simulator.latency import latency_s
 
 CHANGE_AT = 120.0  # when services change, in seconds after the start
+TURNED_AWAY = frozenset({429, 503})
 MEDIAN_S, SIGMA = 2.4, 0.56  # contract.md §5: half of the answers within 2.4 s, 95 % within 6 s
 
 
@@ -71,17 +72,20 @@ class Running:
         self._service = service
         self._load = Load()
         self._work, self._chance = random.Random(seed), random.Random(seed)
+        self._left_s: float | None = None
 
     def begin(self, now: float) -> End:
         """Take an attempt at `now`; called in order of time."""
         service, failing = self._service, self._service.failing
         if failing.share and self._chance.random() < failing.share and now >= failing.since:
             return End(now + failing.after_s, Signal.LOST)
-        work_s = self._draw()
-        if now >= service.slower_since:
-            work_s *= service.slower
+        drawn_s = self._draw() if self._left_s is None else self._left_s
+        work_s = drawn_s * service.slower if now >= service.slower_since else drawn_s
         model, bounds = service.later if service.later and now >= CHANGE_AT else service.bears
         end = self._load.begin(model, bounds, now, work_s)
+        # Whoever is turned away has no work done: it is left for the next, so that the work of those who are taken in
+        # is the same however many are not.
+        self._left_s = drawn_s if end.status in TURNED_AWAY else None
         return End(now + end.after_s, Signal.OK if end.status == OK else Signal.LOST)
 
     def _draw(self) -> float:
