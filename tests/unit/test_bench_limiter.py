@@ -73,6 +73,6 @@ def test_the_table_shows_each_row_and_the_file_holds_it(tmp_path: Path, capsys: 
     assert msgspec.json.decode((tmp_path / "rows.json").read_bytes(), type=list[Row]) == rows
 
 
-@pytest.mark.parametrize("beside", [["--growth"], ["--latency"], ["--compare", "figures.json"]])
+@pytest.mark.parametrize("beside", [["--growth"], ["--latency"], ["--peers"], ["--compare", "figures.json"]])
 def test_the_table_is_made_alone_for_it_measures_no_machine(beside: list[str]) -> None:
     assert run_command_line(["bench", "--limiter", *beside]) == 2

@@ -36,12 +36,11 @@ def bare_loop(spec: dict[str, Any]) -> dict[str, Any]:
 
 async def _bare_loop(origin: str, claims: int, in_flight: int, bodies: list[bytes]) -> dict[str, Any]:
     url = f"{origin}/oihub/pre-service/v1/claim/precheck"
-    headers = {"Content-Type": "application/json", "Authorization": "Bearer bench", "providerTaxId": "123456789"}
     turns = count()
 
     async def post_many(session: aiohttp.ClientSession) -> None:
         while (turn := next(turns)) < claims:
-            async with session.post(url, data=bodies[turn % len(bodies)], headers=headers) as response:
+            async with session.post(url, data=bodies[turn % len(bodies)], headers=scripts.HEADERS) as response:
                 await response.read()
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:

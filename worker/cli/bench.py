@@ -68,8 +68,9 @@ def bench(
     Nothing leaves this machine: a stub in a second process plays the API.
     """
     if limiter:
-        if compare is not None or growth or latency:
-            raise SettingsError(["--limiter: goes without --compare, --growth and --latency; it measures no machine"])
+        if compare is not None or growth or latency or peers:
+            others = "--compare, --growth, --latency and --peers"
+            raise SettingsError([f"--limiter: goes without {others}; it measures no machine"])
         return show_limiter(seeds=1 if quick else rounds, json=json)
     earlier = [] if compare is None else _read(compare)
     console = stderr()
