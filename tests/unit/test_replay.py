@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.unit.test_submitter import ACCEPTED, UNAVAILABLE, pace, settings
+from tests.unit.test_submitter import ACCEPTED, pace, settings
 from tests.virtualtime import run
 from worker.claim import Claim
 from worker.ledger import ParkedClaims, ParkedFilter, SqliteLedger, open_ledger
@@ -18,7 +18,7 @@ from worker.pipeline import Neighbours, Pipeline
 from worker.ports import Arrival, Source
 from worker.reconciliation import Books, Period, reconcile
 from worker.replay import NOTE, NoSource, has_unfinished
-from worker.result import Disposition, Reason, Result, Verdict, decode_result
+from worker.result import AttemptClass, Disposition, Reason, Result, Verdict, decode_result
 from worker.simulator.generator import GeneratorSpec, generate
 from worker.tally import Tally
 from worker.testing import MemorySink, MemorySource, ScriptedApi
@@ -26,6 +26,13 @@ from worker.x12 import ClaimFacts
 
 UNDETERMINED = Verdict(
     disposition=Disposition.UNDETERMINED, reason=Reason("no_277ca", "No verdict.", "277ca"), http_status=200
+)
+# Of the claim and not of the service: where all were lost for lack of service, that would be an outage, and waited for.
+UNAVAILABLE = Verdict(
+    disposition=None,
+    reason=Reason("404", "A system at the payer was not available (code 404).", "code"),
+    attempt_class=AttemptClass.TRANSIENT,
+    http_status=200,
 )
 Beside = Callable[[Pipeline], Coroutine[Any, Any, None]]
 
