@@ -6,9 +6,10 @@ decides about pace. Source, ledger and sink are the shipped fakes. The same seed
 
 import logging
 import random
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import anyio
@@ -181,33 +182,26 @@ def slots(times: Sequence[float], width_s: float) -> list[int]:
     return counts
 
 
-def unearned_retries(posts: Sequence[Event], window_s: float, floor_per_s: float) -> int:
-    """Count the repeats sent although repeats were most of the window up to them and the floor was used up."""
-    unearned, oldest, recent = 0, 0, 0
-    retries: list[float] = []
-    for upto, event in enumerate(posts, start=1):
-        while posts[oldest].at <= event.at - window_s:
-            recent -= posts[oldest].number > 1
-            oldest += 1
-        if event.number > 1:
-            recent += 1
-            retries.append(event.at)
-            last_second = retries[-int(floor_per_s) - 1 :]
-            over_floor = len(last_second) > floor_per_s and last_second[0] > event.at - 1.0
-            unearned += over_floor and recent > 0.5 * (upto - oldest)
-    return unearned
-
-
 def excess_of_retries(posts: Sequence[Event], window_s: float, floor_per_s: float) -> float:
-    """Return by how many the repeats exceed half of the attempts and the floor, in the worst window ending at one."""
-    worst, oldest, retries = float("-inf"), 0, 0
-    for upto, event in enumerate(posts, start=1):
-        retries += event.number > 1
-        while posts[oldest].at <= event.at - window_s:
-            retries -= posts[oldest].number > 1
-            oldest += 1
-        if event.number > 1:
-            worst = max(worst, retries - 0.5 * (upto - oldest) - floor_per_s * window_s)
+    """Return by how many repeats exceed half of the attempts and the floor in the worst span of `window_s` or more.
+
+    The worst one ends with an attempt; it begins just before another, or is as short as may be.
+    """
+    spent = [0.0, *accumulate(0.5 if event.number > 1 else -0.5 for event in posts)]
+    lowest = float("inf")
+    least_since: deque[tuple[float, int]] = deque()  # within the last `window_s`, each less than those after it
+    worst, begin = float("-inf"), 0
+    for end, event in enumerate(posts):
+        while least_since and least_since[-1][0] >= spent[end]:
+            least_since.pop()
+        least_since.append((spent[end], end))
+        while posts[begin].at <= event.at - window_s:
+            lowest = min(lowest, spent[begin] - floor_per_s * posts[begin].at)
+            begin += 1
+        while least_since[0][1] < begin:
+            least_since.popleft()
+        after = spent[end + 1]
+        worst = max(worst, after - floor_per_s * event.at - lowest, after - least_since[0][0] - floor_per_s * window_s)
     return worst
 
 

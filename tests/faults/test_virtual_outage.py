@@ -86,11 +86,11 @@ def test_a_health_endpoint_that_lies_costs_three_trials_a_probe_and_no_claim() -
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_attempts_by_which_an_outage_is_told_cost_no_claim_its_last(seed: int) -> None:
-    """Hundreds are refused at once, many of them four times within seconds, while late answers still come in."""
+    """Hundreds are refused at once, some of them three times within seconds, while late answers still come in."""
     campaign = Campaign(
         service=SimulatorConfig(seed=seed, latency_scale=1.0, mix={"accepted": 0.9, "rejected": 0.1}),
         arrivals=[*[Batch(DOWN_AT - 10.0, 250)] * 5, *[Batch(DOWN_AT + 1.0, 250)] * 2],
-        retry=RetrySettings(max_attempts=4),
+        retry=RetrySettings(max_attempts=3),
         outages=[(DOWN_AT, UP_AT)],
         fixed=True,
     )
