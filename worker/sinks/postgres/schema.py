@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from worker.sinks.postgres.address import Address
+from worker.postgres.address import Address
 
 VERSION = 1
 

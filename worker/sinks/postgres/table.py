@@ -11,9 +11,9 @@ import msgspec
 
 from worker.brokers.messages import Message
 from worker.errors import SettingsError, SinkUnavailable
-from worker.sinks.postgres.address import Address
+from worker.postgres.address import Address
 from worker.sinks.postgres.schema import VERSION, creation, insertion, named
-from worker.sinks.postgres.session import Connection, connect, translated
+from worker.postgres.session import Connection, connect, translated
 
 # jsonb takes 255 MB, a statement 1 GB.
 MOST_BYTES = 64 << 20

@@ -1,4 +1,4 @@
-"""The URL of a table in PostgreSQL taken apart.
+"""The URL of a place in PostgreSQL taken apart: a table of results, or the schema of a ledger.
 
 ``postgresql://user[:password]@host[:5432][,host…]/database?table=[schema.]name&…``; without a host a folder with the
 server's socket: ``postgresql:///database?user=…&host=/run/postgresql``. Of several hosts the one that can be written is
@@ -6,6 +6,7 @@ taken, so that a failover is followed.
 
 =================== ==========================================================================================
 ``table``           the results' table, ``public.precheck_results`` unless told otherwise
+``schema``          the ledger's schema, ``precheck_ledger`` unless told otherwise
 ``password_file``   a file with the password alone, read again for every connection
 ``sslmode``         ``disable``, ``require``, ``verify-ca``, ``verify-full``, as libpq has them; by default
                     ``verify-full``, and ``disable`` where nothing leaves this machine
@@ -18,6 +19,7 @@ Nothing is taken from the environment or from files in a home folder.
 
 import re
 import ssl
+from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
@@ -28,13 +30,19 @@ from worker.settings.urls import is_loopback
 
 PORT = 5432
 SSL_MODES = ("disable", "require", "verify-ca", "verify-full")
-_PARAMETERS = ("table", "password_file", "sslmode", "sslrootcert", "sslcert", "sslkey", "host", "user")
+_PARAMETERS = ("password_file", "sslmode", "sslrootcert", "sslcert", "sslkey", "host", "user")
 # What is made beside the table has its name and a suffix, in 63 bytes.
 _TABLE = re.compile(r"(?:([a-z_][a-z0-9_]{0,62})\.)?([a-z_][a-z0-9_]{0,47})\Z")
+_SCHEMA = re.compile(r"([a-z_][a-z0-9_]{0,62})(\Z)")
+
+Place = Literal["table", "schema"]
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the table is and who we are there. A host that begins with a slash is a folder with a socket."""
+    """Where the place is and who we are there. A host that begins with a slash is a folder with a socket.
+
+    Of a ledger, which is a schema, `table` is empty.
+    """
 
     hosts: tuple[tuple[str, int], ...]
     user: str
@@ -53,8 +61,9 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shown(self) -> str:
-        """Name the table without credentials; the same for the same table, whoever asks."""
-        return f"{self.server}?table={self.schema}.{self.table}"
+        """Name the place without credentials; the same for the same one, whoever asks."""
+        place = f"table={self.schema}.{self.table}" if self.table else f"schema={self.schema}"
+        return f"{self.server}?{place}"
 
     def __repr__(self) -> str:
         """Show no credentials: reprs end in logs."""
@@ -98,8 +107,8 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         return context
 
 
-def parse_address(url: str, *, setting: str) -> Address:
-    """Take `url` apart.
+def parse_address(url: str, *, setting: str, place: Place = "table") -> Address:
+    """Take `url` apart, which names this kind of place.
 
     :raises worker.errors.SettingsError: naming `setting` and all that is wrong; no credentials in it.
     """
@@ -110,30 +119,30 @@ def parse_address(url: str, *, setting: str) -> Address:
         hosts = _hosts(authority)
     except ValueError:
         raise SettingsError([f"{setting}: is no URL that can be read (port, host or parameters)"]) from None
+    known = sorted((place, *_PARAMETERS))
     problems = [
-        f"{setting}: unknown parameter {name[:40]!r}, known are {', '.join(sorted(_PARAMETERS))}"
+        f"{setting}: unknown parameter {name[:40]!r}, known are {', '.join(known)}"
         for name, _ in pairs
-        if name not in _PARAMETERS
+        if name not in known
     ]
-    problems += [f"{setting}: parameter {name} is empty" for name, value in pairs if name in _PARAMETERS and not value]
-    values = {**dict.fromkeys(_PARAMETERS, ""), **dict(pairs)}
+    problems += [f"{setting}: parameter {name} is empty" for name, value in pairs if name in known and not value]
+    values = {**dict.fromkeys(known, ""), **dict(pairs)}
     user, _, password = login.partition(":")
     user = unquote(user) or values["user"]
     if values["host"].startswith("/") and not hosts:
         hosts = ((values["host"], PORT),)
     elif values["host"]:
         problems.append(f"{setting}: parameter host must be a folder with a socket, and the only host")
-    database, table = unquote(parts.path.removeprefix("/")), _TABLE.match(values["table"] or "precheck_results")
+    database, named = unquote(parts.path.removeprefix("/")), _named(place, values[place])
     values["sslmode"] = values["sslmode"] or ("disable" if all(map(_stays_here, hosts)) else "verify-full")
     if values["sslmode"] not in SSL_MODES:
         problems.append(f"{setting}: parameter sslmode must be one of {', '.join(SSL_MODES)}")
     if not (hosts and user and database):
         problems.append(f"{setting}: must name user, host and database, like postgresql://user@host/database")
-    if table is None:
-        problems.append(
-            f"{setting}: parameter table must be [schema.]name in lower case, the name of at most 48 letters"
-        )
-    if problems or table is None:
+    if named is None:
+        form = "[schema.]name in lower case, the name of at most 48 letters" if place == "table" else "a lower-case name"
+        problems.append(f"{setting}: parameter {place} must be {form}")
+    if problems or named is None:
         raise SettingsError(problems)
     if values["password_file"]:
         password = read_secret(values["password_file"], setting=setting)
@@ -142,13 +151,17 @@ def parse_address(url: str, *, setting: str) -> Address:
         user=user,
         password=Secret(unquote(password) if not values["password_file"] else password),
         database=database,
-        schema=table[1] or "public",
-        table=table[2],
+        schema=named[1] or "public",
+        table=named[2],
         parameters=values,
         setting=setting,
     )
     address.tls()
     return address
+
+
+def _named(place: Place, name: str) -> re.Match[str] | None:
+    return _TABLE.match(name or "precheck_results") if place == "table" else _SCHEMA.match(name or "precheck_ledger")
 
 
 def _hosts(authority: str) -> tuple[tuple[str, int], ...]:

@@ -14,7 +14,7 @@ import asyncpg
 import structlog
 
 from worker.errors import SettingsError, SinkUnavailable, StateError
-from worker.sinks.postgres.address import Address
+from worker.postgres.address import Address
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
@@ -31,14 +31,23 @@ _FOR_NOW = {
     "58": "its system failed",
 }
 _CHANGED = "is not as --create makes it: let it be made anew under another name"
-_REFUSED = {
+_REFUSED_ANYWHERE = {
     "28": "refuses this user or its password",
     "3D": "has no such database; create it: createdb",
+}
+_REFUSED = _REFUSED_ANYWHERE | {
     "42501": "refuses this user the rights to {table}: GRANT SELECT, INSERT ON it, SELECT ON its _version,"
     " for --create CREATE ON its schema",
     "42P01": "lacks the table {table}; create it: precheck-worker run --create",
     "3F": "lacks the schema of {table}; create it: precheck-worker run --create",
     "42": "has a table {table} that " + _CHANGED,
+}
+_REFUSED_LEDGER = _REFUSED_ANYWHERE | {
+    "42501": "refuses this user the rights to the ledger {schema}: it must own the schema, for --create CREATE on the"
+    " database",
+    "42P01": "lacks the ledger {schema}; create it: precheck-worker run --create",
+    "3F": "lacks the ledger {schema}; create it: precheck-worker run --create",
+    "42": "has a ledger {schema} that " + _CHANGED,
 }
 
 
@@ -110,8 +119,9 @@ def _meant(error: asyncpg.PostgresError, where: str, address: Address) -> Settin
     state = str(error.sqlstate or "")
     if (text := _FOR_NOW.get(state[:2])) is not None:
         return SinkUnavailable(f"{where} cannot be used now: {text} ({state})")
+    refused = _REFUSED if address.table else _REFUSED_LEDGER
     for beginning in (state, state[:2]):
-        if beginning in _REFUSED:
-            text = _REFUSED[beginning].format(table=f"{address.schema}.{address.table}")
+        if beginning in refused:
+            text = refused[beginning].format(table=f"{address.schema}.{address.table}", schema=address.schema)
             return SettingsError([f"{where} {text}"])
     return StateError(f"{where} refuses a result or a statement for good ({state})")
