@@ -23,7 +23,7 @@ Several reasons can hold at once; the gate is open when none does. Half-open let
 service. While it is not open a claim's deadline stands still (design.md §7).
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Literal
@@ -78,7 +78,8 @@ class Gate:
         on_change: Callable[[GateChange], None] | None = None,
     ) -> None:
         self.is_open = True
-        self.full_places = 0  # how many wait for room (`worker.flow.room`); "storage" holds while there is one
+        # How many wait for room in which place (`worker.flow.room`); "storage" holds while there is one.
+        self.full_places: Counter[str] = Counter()
         self._clock = clock
         self._on_change = on_change
         self._reasons: dict[ShutReason, str] = {}

@@ -27,19 +27,22 @@ async def once_there_is_room(gate: Gate, operation: Callable[[], Awaitable[T]], 
         return await operation()
     except SinkUnavailable as error:
         why = str(error)
-        log.error("sink.unavailable", sink=what, detail=why)  # noqa: TRY400 - the place is named
+        if not gate.full_places[what]:  # many may wait for one place
+            log.error("sink.unavailable", sink=what, detail=why)  # noqa: TRY400 - the place is named
     except StorageFull:
         why = f"{what} is full"
-        log.error("storage.filled", place=what)  # noqa: TRY400 - the place is named, and nothing of ours is broken
-    gate.full_places += 1
+        if not gate.full_places[what]:
+            log.error("storage.filled", place=what)  # noqa: TRY400 - the place is named, and nothing of ours is broken
+    gate.full_places[what] += 1
     gate.shut("storage", why)
     try:
         result = await _again_until_done(operation)
     finally:
-        gate.full_places -= 1
-    log.info("storage.freed", place=what)
+        gate.full_places[what] -= 1
+    if not gate.full_places[what]:
+        log.info("storage.freed", place=what)
     # Several may wait at once, for one place or for two: the last of them to succeed opens the gate.
-    if not gate.full_places:
+    if not gate.full_places.total():
         gate.open("storage")
     return result
 
