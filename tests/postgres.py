@@ -5,8 +5,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import trustme
 from tests.brokers import REQUIRED, finish, need, own_name
 from tests.processes import free_port
 from worker import sinks
+from worker.ledger.postgres import PostgresLedger, open_shared, parse_address
+from worker.settings import StateSettings
 from worker.sinks import PublishingSink
 
 URL = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/test")
@@ -53,6 +55,35 @@ class Table:
 
     def remove(self) -> None:
         self.ask("DROP VIEW IF EXISTS {0}_latest; DROP TABLE IF EXISTS {0}, {0}_version")
+
+
+class SharedLedger:
+    """One ledger for a fleet, in a schema made for one test."""
+
+    def __init__(self, server: str = "") -> None:
+        self.server = server or URL
+        if not server:
+            need(self.server)
+        self.schema = own_name().replace("-", "_")
+        self.url = f"{self.server}?schema={self.schema}&sslmode=disable"
+
+    def state(self, name: str = "one") -> StateSettings:
+        """Give the settings of the worker of this name."""
+        return StateSettings(url=self.url, worker_name=name)
+
+    @asynccontextmanager
+    async def opened(self, name: str = "one", **how: Any) -> AsyncIterator[PostgresLedger]:
+        """Work on it under this name; it is made if it is not there."""
+        address = parse_address(self.url, setting="state.url", place="schema")
+        async with open_shared(address, name, create=True, **how) as ledger:
+            yield ledger
+
+    def ask(self, statement: str, *values: object) -> list[Any]:
+        """Run a statement, `{}` in it being the schema, and give the rows."""
+        return finish(asked(self.server, statement.format(self.schema), *values))
+
+    def remove(self) -> None:
+        self.ask("DROP SCHEMA IF EXISTS {} CASCADE")
 
 
 async def asked(server: str, statement: str, *values: object) -> list[Any]:

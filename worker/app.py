@@ -7,7 +7,6 @@ last, so that nothing is taken before everything it needs is there.
 import gc
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -20,14 +19,13 @@ from worker.errors import CredentialsRefused, StateError, TokenUnavailable, Unfi
 from worker.fleet import open_sharing
 from worker.flow.gate import GateState
 from worker.flow.watch import Watch
-from worker.inheritance import Inheritance
-from worker.ledger import ParkedClaims, ParkedFilter, SqliteLedger, open_ledger
+from worker.inheritance import heir_of
+from worker.ledger import LedgerReads, ParkedClaims, ParkedFilter, WholeLedger, open_state
 from worker.limits import keep_limit_noted, remember_limit
 from worker.openfiles import provide_open_files
 from worker.pacing import STEADY, make_pace
-from worker.pausing import pause_file
 from worker.pipeline import Neighbours, Pipeline
-from worker.ports import Api, Sink, Source
+from worker.ports import Api, Heir, Sink, Source
 from worker.precheck import open_client
 from worker.reconciliation import Period, begin_period, reconcile
 from worker.replay import NoSource
@@ -37,6 +35,7 @@ from worker.tally import Tally
 from worker.telemetry.http import serve_probes
 from worker.telemetry.watchdog import watch_loop
 from worker.upkeep import (
+    ReadPause,
     end_in_time,
     end_on_refusal,
     gauge,
@@ -44,6 +43,7 @@ from worker.upkeep import (
     look_for_pause,
     obey_pause,
     obey_signals,
+    pause_of,
     purge,
     tell_left_over,
 )
@@ -84,18 +84,20 @@ async def work(
         log.warning("settings.warned", detail=warning)
     tally = tally or Tally()
     async with AsyncExitStack() as parts:
-        ledger = await parts.enter_async_context(open_ledger(settings.state.url, environment=settings.environment))
+        ledger = await parts.enter_async_context(
+            open_state(settings.state, environment=settings.environment, create=create)
+        )
         outputs = [
             await parts.enter_async_context(_closing(sinks.from_url(url, create=create)))
             for url in settings.output.urls
         ]
         api = await parts.enter_async_context(open_client(settings))
-        heir = await Inheritance.prepared(ledger, settings, outputs)
+        heir = await heir_of(ledger, settings, outputs)
         intake = _source(settings, source, replay, heir, create=create)
         period = await begin_period(ledger)
         pace = await make_pace(settings, ledger, tally)
         sharing = await parts.enter_async_context(open_sharing(settings.flow, pace))
-        pause = pause_file(settings.state.url)
+        pause = pause_of(settings.state.url, ledger)
         await look_for_pause(pace.gate, pause)
         pipeline = Pipeline(
             settings,
@@ -103,7 +105,7 @@ async def work(
             pace,
             tally,
             force=force,
-            replay=None if replay is None else _parked(ledger, replay, settings.environment),
+            replay=None if replay is None else await _parked(ledger, replay, settings.environment),
             on_settled=on_settled,
             steady=STEADY,
         )
@@ -151,7 +153,7 @@ async def work(
 
 
 def _source(
-    settings: Settings, given: Source | None, replay: ParkedFilter | None, heir: Inheritance | None, *, create: bool
+    settings: Settings, given: Source | None, replay: ParkedFilter | None, heir: Heir | None, *, create: bool
 ) -> Source:
     if replay is not None:
         return NoSource()
@@ -165,12 +167,12 @@ def _source(
     )
 
 
-def _parked(ledger: SqliteLedger, wanted: ParkedFilter, environment: str) -> ParkedClaims:
+async def _parked(ledger: WholeLedger, wanted: ParkedFilter, environment: str) -> ParkedClaims:
     """Find what is to be sent again; never a claim of another environment, which may be real there and a test here."""
-    return ParkedClaims(ledger, msgspec.structs.replace(wanted, environment=environment))
+    return await ParkedClaims.of(ledger, msgspec.structs.replace(wanted, environment=environment))
 
 
-async def _balance_books(ledger: SqliteLedger, period: Period, pipeline: Pipeline) -> None:
+async def _balance_books(ledger: LedgerReads, period: Period, pipeline: Pipeline) -> None:
     books = await reconcile(ledger, period, pipeline.intake.revisited)
     if books.unbalanced:
         batch_id, problem = books.problems[0]
@@ -196,12 +198,12 @@ def _spare_the_collector() -> None:
 
 async def _supervise(
     pipeline: Pipeline,
-    ledger: SqliteLedger,
+    ledger: WholeLedger,
     settings: Settings,
     tally: Tally,
     begin: Callable[[], Coroutine[Any, Any, None]],
     *,
-    pause: Path,
+    pause: ReadPause,
     tokens_had: Callable[[], int],
     once: bool,
     purging: bool,

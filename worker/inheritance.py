@@ -26,8 +26,8 @@ from worker import sinks
 from worker.claim import Batch
 from worker.crashpoint import crashpoint
 from worker.errors import SettingsError, StateError, StateHeld, StorageFull
-from worker.ledger import Estate, SqliteLedger, open_left_ledger
-from worker.ports import Position, Sink
+from worker.ledger import Estate, FleetLedger, SqliteLedger, WholeLedger, open_left_ledger
+from worker.ports import Heir, Position, Sink
 from worker.settings import Settings
 
 log = structlog.get_logger()
@@ -44,6 +44,42 @@ class _Will(msgspec.Struct, frozen=True):
 
     ledger: str
     identity: str
+
+
+async def heir_of(ledger: WholeLedger, settings: Settings, outputs: Sequence[Sink]) -> Heir | None:
+    """Give what carries over, into this ledger, what dead workers knew; None if there is no room for it now.
+
+    :raises worker.errors.StateError: if the ledger cannot be written otherwise.
+    """
+    if isinstance(ledger, FleetLedger):
+        return SharedInheritance(ledger, settings.environment)
+    if isinstance(ledger, SqliteLedger):
+        return await Inheritance.prepared(ledger, settings, outputs)
+    raise TypeError("inheritance: a ledger of an unknown kind")
+
+
+class SharedInheritance:
+    """`worker.ports.Heir` of a worker whose ledger is the fleet's: it knows what every other worker of it knew.
+
+    A dead worker's batch becomes ours as it is opened, its results with it.
+    """
+
+    will = b"shared"
+
+    def __init__(self, ledger: FleetLedger, environment: str) -> None:
+        self._ledger = ledger
+        self._environment = environment
+
+    @contextmanager
+    def inheriting(self, owner: str, will: bytes, refs: Sequence[str]) -> Iterator[bool]:
+        """Let batches be moved at once; one that has left a ledger in a file had one of its own."""
+        if will != self.will:
+            log.warning("ledger.missed", owner=owner, detail="it had another ledger than the fleet's")
+        yield True
+
+    def answered(self, refs: Sequence[str]) -> Mapping[str, int]:
+        """Ask the fleet's ledger how many claims of these batches have an answer; see `worker.ports.Heir`."""
+        return anyio.from_thread.run(self._ledger.answered, refs, self._environment)
 
 
 class Inheritance:

@@ -28,6 +28,7 @@ from worker.feeding import Feeder
 from worker.flow.gate import Gate
 from worker.flow.room import once_there_is_room
 from worker.openings import tell_opened
+from worker.outbox import Outbox
 from worker.ports import Arrival, Ledger, OpenedBatch, Source
 from worker.preparing import Prepared, prepare_all
 from worker.settings import InputSettings
@@ -61,6 +62,7 @@ class Intake:
         settings: InputSettings,
         environment: str,
         *,
+        outboxes: Sequence[Outbox],
         most_open: int,
         most_fresh: int,
         most_reserved: int,
@@ -75,6 +77,7 @@ class Intake:
         self._tally = tally
         self._settings = settings
         self._environment = environment
+        self._outboxes = outboxes
         self._most_open = most_open
         self._most_fresh = most_fresh
         self._most_reserved = most_reserved
@@ -229,6 +232,8 @@ class Intake:
             self.known_claims += one.units - batch.answered
         tell_opened(self._log, one, batch, self._environment)
         self._board.open(batch)
+        for outbox in self._outboxes:
+            outbox.expect(known.last_seq)  # it may go by results that another worker stored, of which no outbox knows
         return batch
 
     async def _open_again(self, one: Prepared, known: OpenedBatch) -> OpenBatch:

@@ -54,6 +54,11 @@ class Outbox:
             self._at_hand_bytes += len(emission.body)
         self._more.ring()
 
+    def expect(self, seq: int) -> None:
+        """Tell that results up to this place are in the ledger, and not at hand."""
+        self._newest = max(self._newest, seq)
+        self._more.ring()
+
     async def run(self) -> None:
         """Carry results until cancelled; what is behind from an earlier run goes first."""
         await self._emit_from_ledger()

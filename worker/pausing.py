@@ -1,7 +1,8 @@
 """An operator's pause: a small file beside the ledger, whose mere presence pauses whoever works on that ledger.
 
 A file and not a row of the ledger, for the worker holds the ledger alone: pausing must work while it runs, before it
-starts, and after the disk of its ledger is full. It stays across restarts until `resume` removes it.
+starts, and after the disk of its ledger is full. It stays across restarts until `resume` removes it. A ledger that a
+fleet shares has it as a note, which pauses the fleet.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import msgspec
 
 from worker.errors import SettingsError, StateError
 
+NOTE = "pause"
 MOST_REASON_CHARS = 200
 _MOST_BYTES = 4096
 
@@ -41,13 +43,12 @@ def pause(file: Path, reason: str, now: float) -> None:
     :raises SettingsError: if the reason is none that can be shown on one line.
     :raises StateError: if the file cannot be made.
     """
-    if len(reason) > MOST_REASON_CHARS or not reason.isprintable():
-        raise SettingsError([f"--reason: must be one line of at most {MOST_REASON_CHARS} characters"])
+    text = written(reason, now)
     draft = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as stream:
-            stream.write(msgspec.json.encode(Pause(now, reason)))
+            stream.write(text.encode())
             stream.flush()
             os.fsync(stream.fileno())
         draft.replace(file)
@@ -56,6 +57,26 @@ def pause(file: Path, reason: str, now: float) -> None:
         with contextlib.suppress(OSError):
             draft.unlink()
         raise StateError(f"pause: cannot write {file}: {error.strerror}") from None
+
+
+def written(reason: str, now: float) -> str:
+    """Write a pause down.
+
+    :raises SettingsError: if the reason is none that can be shown on one line.
+    """
+    if len(reason) > MOST_REASON_CHARS or not reason.isprintable():
+        raise SettingsError([f"--reason: must be one line of at most {MOST_REASON_CHARS} characters"])
+    return msgspec.json.encode(Pause(now, reason)).decode()
+
+
+def read_note(note: str | None) -> Pause | None:
+    """Read what `written` wrote; what cannot be read pauses all the same."""
+    if note is None:
+        return None
+    try:
+        return msgspec.json.decode(note, type=Pause)
+    except msgspec.MsgspecError:
+        return Pause(0.0)
 
 
 def resume(file: Path) -> bool:

@@ -159,6 +159,7 @@ class Pipeline:
                 tally,
                 settings.input,
                 settings.environment,
+                outboxes=self.outboxes,
                 most_open=most_open,
                 most_fresh=most_fresh,
                 most_reserved=AHEAD if settings.api.safe_to_repeat else 0,

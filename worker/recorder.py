@@ -163,12 +163,15 @@ class Recorder:
 
     async def _store(self, drafts: Sequence[Draft]) -> None:
         records = [_record(one) for one in drafts]
-        seqs = await once_there_is_room(self._gate, lambda: self._ledger.record(records), what="ledger")
-        for one, record, seq in zip(drafts, records, seqs, strict=True):
-            self._board.answered(one.batch, seq, record.disposition)
-            self._announce(Emission(seq, record.batch_number, record.result_id, record.body))
+        stored = await once_there_is_room(self._gate, lambda: self._ledger.record(records), what="ledger")
+        for one, record, emission in zip(drafts, records, stored, strict=True):
+            self._board.answered(one.batch, emission.seq, record.disposition)
+            self._announce(emission)
             self._tally.claim_completed(record.disposition, one.result.latency_ms)
-            self._tell(one.result, record)
+            if emission.body == record.body:
+                self._tell(one.result, record)
+            else:
+                self._log.warning("claim.told_elsewhere", claim_id=one.result.claim_id, generation=record.generation)
 
     def _tell(self, result: Result, record: Record) -> None:
         self._log.info(

@@ -4,9 +4,9 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from os import _exit
-from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -14,8 +14,8 @@ import structlog
 
 from worker.errors import SourceUnavailable, StateError, StorageFull
 from worker.flow.gate import Gate
-from worker.ledger import SqliteLedger
-from worker.pausing import read_pause
+from worker.ledger import FleetReads, LedgerReads, WholeLedger
+from worker.pausing import NOTE, Pause, pause_file, read_note, read_pause
 from worker.pipeline import Pipeline
 from worker.ports import Source
 from worker.tally import Tally
@@ -27,6 +27,8 @@ PURGE_EVERY_S = 3600.0
 GAUGE_EVERY_S = 1.0
 ALLOWANCE_LOOK_S = 0.2
 PAUSE_LOOK_S = 0.5
+
+ReadPause = Callable[[], Awaitable[Pause | None]]
 
 
 class Interrupted(Exception):
@@ -53,20 +55,31 @@ async def obey_signals(pipeline: Pipeline, tally: Tally) -> None:
             pipeline.drain()
 
 
-async def obey_pause(gate: Gate, file: Path) -> None:
+def pause_of(state_url: str, ledger: LedgerReads) -> ReadPause:
+    """Give what tells which pause holds for whoever works on this ledger: a note in one that is shared, or a file."""
+    if isinstance(ledger, FleetReads):
+        return partial(_noted_pause, ledger)
+    return partial(anyio.to_thread.run_sync, read_pause, pause_file(state_url))
+
+
+async def _noted_pause(ledger: FleetReads) -> Pause | None:
+    return read_note(await ledger.fleet_noted(NOTE))
+
+
+async def obey_pause(gate: Gate, read: ReadPause) -> None:
     """Keep the gate shut while an operator's pause holds; where that cannot be told, leave it as it is."""
     while True:
         with contextlib.suppress(StateError):
-            await look_for_pause(gate, file)
+            await look_for_pause(gate, read)
         await anyio.sleep(PAUSE_LOOK_S)
 
 
-async def look_for_pause(gate: Gate, file: Path) -> None:
+async def look_for_pause(gate: Gate, read: ReadPause) -> None:
     """Shut the gate if a pause holds, withdraw it if none does.
 
     :raises worker.errors.StateError: if that cannot be told.
     """
-    pause = await anyio.to_thread.run_sync(read_pause, file)
+    pause = await read()
     if pause is None:
         gate.open("operator")
     else:
@@ -121,7 +134,7 @@ async def gauge(pipeline: Pipeline, tokens_had: Callable[[], int], tally: Tally)
         await anyio.sleep(GAUGE_EVERY_S)
 
 
-async def purge(ledger: SqliteLedger, retention_days: float) -> None:
+async def purge(ledger: WholeLedger, retention_days: float) -> None:
     """Remove claim content that is past its retention, now and then."""
     while True:
         try:

@@ -2,7 +2,8 @@
 
 Nothing of them is kept but what finds them again; they count for nothing and are in nobody's way. One whose equal is
 not there (it may be found a moment later, after a restart) waits a little, one for which there is no room not at all:
-it is sent as if it were alone.
+it is sent as if it were alone. One whose equal is in work at another worker of the fleet is opened again now and then,
+and so learns of its end, or of that worker's.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,15 +21,20 @@ from worker.preparing import Prepared
 MOST = 10_000
 MOST_BYTES = 16 << 20
 APPEARS_WITHIN_S = 10.0
+ASKED_EVERY_S = 2.0
 LOOK_S = 0.1
 
 
 class _Waiting(msgspec.Struct):
-    """One delivery, the number of the batch it waits for, and since when that is not on the board."""
+    """One delivery, the number of the batch it waits for, and since when that is not on the board.
+
+    `elsewhere`: another worker has it. Then it is asked again, now and then, whether it still has.
+    """
 
     delivery: Delivery
     awaited: int
     missing_since: float | None
+    elsewhere: bool = False
 
 
 class Waiting:
@@ -49,6 +55,7 @@ class Waiting:
         self._waiting: dict[str, _Waiting] = {}
         self._bytes = 0
         self._in_vain: set[str] = set()
+        self._told: set[str] = set()
         self._admitted = Bell()
 
     def __len__(self) -> int:
@@ -63,6 +70,8 @@ class Waiting:
     def admit(self, one: Prepared, known: OpenedBatch) -> bool:
         """Let a delivery wait if there is something to wait for, and room; one that was begun goes on by itself."""
         awaited: Batch | None = known.awaited
+        if awaited is None:
+            self._told.discard(one.delivery.ref)
         if awaited is None or known.answered or known.dispatched_through or len(self._waiting) >= self._most:
             return False
         delivery = _stripped(one)
@@ -74,8 +83,13 @@ class Waiting:
             return False
         self._bytes += size
         there = self._board.find(awaited.number) is not None
-        self._waiting[delivery.ref] = _Waiting(delivery, awaited.number, None if there else self._clock())
+        since = None if there else self._clock()
+        self._waiting[delivery.ref] = _Waiting(delivery, awaited.number, since, known.awaited_elsewhere)
         self._admitted.ring()
+        if delivery.ref in self._told:
+            return True
+        if known.awaited_elsewhere:
+            self._told.add(delivery.ref)
         structlog.get_logger().info(
             "batch.waiting", batch=delivery.name, batch_id=known.batch.batch_id, duplicate_of=awaited.batch_id
         )
@@ -105,10 +119,12 @@ class Waiting:
 
     def _may_go(self, one: _Waiting, now: float) -> bool:
         if self._board.find(one.awaited) is not None:
-            one.missing_since = None
+            one.missing_since, one.elsewhere = None, False
             return False
         if one.missing_since is None:
             return True  # it was there, and is settled
+        if one.elsewhere:
+            return now - one.missing_since >= ASKED_EVERY_S
         if now - one.missing_since < APPEARS_WITHIN_S:
             return False
         self._in_vain.add(one.delivery.ref)

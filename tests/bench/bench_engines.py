@@ -6,6 +6,7 @@ Each figure is claims a second, from the first batch opened to the last one sett
 from a folder into a file just before: the median of the rounds. The simulator answers at once, ten claims are a
 message, each engine is a server of its own on this machine that keeps what it confirms (`tests.servers`; SQS is moto,
 in memory, so its figure is moto's more than anything else's). Results go to that engine alone where it is the sink.
+PostgreSQL is also the ledger, in the place of the one in a file.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import msgspec
 
 from tests.brokers import PLACES
 from tests.e2e.harness import Simulator, Site, log_lines
-from tests.postgres import Table, cluster
+from tests.postgres import SharedLedger, Table, cluster
 from tests.servers import running
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
@@ -54,6 +55,13 @@ class Bench:
         site = self.site()
         self.write(site.inbox)
         return self._measured(site, outputs)
+
+    def ledger(self, url: str) -> float:
+        """Measure from a folder into a file, with a ledger that a fleet could share."""
+        site = self.site()
+        self.write(site.inbox)
+        site.environ["PRECHECK_STATE__URL"] = url
+        return self._measured(site, ())
 
     def taken_from(self, url: str) -> float:
         """Measure from a broker into a file."""
@@ -100,18 +108,19 @@ def main() -> None:
 
 def measure(bench: Bench, root: Path, engine: str, rounds: int) -> None:
     """Measure one engine next to the folder, in turns; tell the median of the rounds' ratios, and all figures."""
-    folder, source, sink = [], [], []
+    folder, source, sink, ledger = [], [], [], []
     for turn in range(rounds):
         folder.append(bench.folder())
         if engine == "postgresql":
             with cluster() as database:
                 sink.append(bench.folder(Table(database.url).url))
+                ledger.append(bench.ledger(SharedLedger(database.url).url))
             continue
         with running(engine, root / f"{engine}{turn}") as server:
             claims, results = (PLACES[engine](root, server.url) for _ in range(2))
             source.append(bench.taken_from(claims.url))
             sink.append(bench.folder(results.url))
-    parts = {"source": source, "sink": sink}
+    parts = {"source": source, "sink": sink, "ledger": ledger}
     ratios = ", ".join(
         f"{what} {statistics.median(one / base for one, base in zip(part, folder, strict=True)):.2f}"
         for what, part in parts.items()

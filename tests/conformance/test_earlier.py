@@ -1,4 +1,4 @@
-"""What a repeat of answered claims supersedes: SQLite's ledger and the one in memory are held to the same."""
+"""What a repeat of answered claims supersedes: all ledgers are held to the same."""
 
 from tests.conformance.test_ledger import Place, claim, opened, record
 from tests.conformance.test_ledger import place as place

@@ -1,12 +1,13 @@
-"""What every ledger must do; SQLite's and the one in memory are held to the same."""
+"""What every ledger must do; SQLite's, PostgreSQL's and the one in memory are held to the same."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import anyio
 import pytest
 
+from tests.postgres import SharedLedger
 from worker.claim import Batch, Claim
 from worker.ledger import open_ledger
 from worker.ports import Arrival, Ledger, OpenedBatch, Position, Record, Spent
@@ -19,18 +20,24 @@ SHA = "0123456789abcdef" * 4
 OTHER_SHA = "fedcba9876543210" * 4
 
 
-@pytest.fixture(params=["sqlite", "memory"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+@pytest.fixture(params=["sqlite", "postgres", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Opens the same ledger again each time it is called, as a restarted worker would."""
     if request.param == "sqlite":
-        return lambda: open_ledger(f"sqlite:{tmp_path}/state/ledger.db")
+        yield lambda: open_ledger(f"sqlite:{tmp_path}/state/ledger.db")
+        return
+    if request.param == "postgres":
+        shared = SharedLedger()
+        yield shared.opened
+        shared.remove()
+        return
     kept = MemoryLedger()
 
     @asynccontextmanager
     async def memory() -> AsyncIterator[Ledger]:
         yield kept
 
-    return memory
+    yield memory
 
 
 def arrival(sha256: str = SHA, ref: str = "in/a.837", total: int | None = None) -> Arrival:
@@ -129,7 +136,7 @@ async def test_answered_claims_are_known_after_a_restart(place: Place) -> None:
             await ledger.reserve({batch.number: ordinal})
         last = 0
         for ordinal in (3, 1):
-            last = (await ledger.record([record(batch, ordinal)]))[0]
+            last = (await ledger.record([record(batch, ordinal)]))[0].seq
     async with place() as ledger:
         again = await opened(ledger)
 
@@ -243,9 +250,9 @@ async def test_answered_claims_have_nothing_left_to_spend(place: Place) -> None:
 async def test_a_result_is_stored_once_and_keeps_its_place(place: Place) -> None:
     async with place() as ledger:
         batch = (await opened(ledger)).batch
-        first = (await ledger.record([record(batch, 1)]))[0]
-        other = (await ledger.record([record(batch, 2)]))[0]
-        again = (await ledger.record([record(batch, 1, disposition="rejected")]))[0]
+        first = (await ledger.record([record(batch, 1)]))[0].seq
+        other = (await ledger.record([record(batch, 2)]))[0].seq
+        again = (await ledger.record([record(batch, 1, disposition="rejected")]))[0].seq
 
         assert again == first
         assert other > first
@@ -259,7 +266,7 @@ async def test_the_same_result_from_many_callers_at_once_is_stored_once(place: P
         batch = (await opened(ledger)).batch
 
         async def store(ordinal: int) -> None:
-            seqs.append((await ledger.record([record(batch, ordinal)]))[0])
+            seqs.append((await ledger.record([record(batch, ordinal)]))[0].seq)
 
         async with anyio.create_task_group() as tasks:
             for ordinal in (1, 2, 1, 1, 3):
@@ -386,7 +393,7 @@ async def test_a_cancelled_caller_harms_no_other(place: Place) -> None:
         batch = (await opened(ledger)).batch
 
         async def store(ordinal: int) -> None:
-            stored.append((await ledger.record([record(batch, ordinal)]))[0])
+            stored.append((await ledger.record([record(batch, ordinal)]))[0].seq)
 
         async with anyio.create_task_group() as tasks:
             with anyio.CancelScope() as doomed:

@@ -19,7 +19,7 @@ from worker import app, preparing
 from worker.cli import main
 from worker.ledger import sqlite
 from worker.ledger.commits import Group
-from worker.ledger.writer import Writer
+from worker.ledger.writer import Step, Writer
 from worker.precheck import client
 from worker.precheck.verdict import HttpAnswer, Rules, judge
 from worker.result import Verdict
@@ -130,7 +130,7 @@ def _break_writer(failure: Callable[[], BaseException]) -> None:
     class BreakingWriter(Writer):
         commits = 0
 
-        def write(self, group: Group) -> None:
+        def write(self, group: Group[Step]) -> None:
             BreakingWriter.commits += 1
             if BreakingWriter.commits > SOUND_COMMITS:
                 raise failure()

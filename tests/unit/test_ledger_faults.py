@@ -229,8 +229,8 @@ async def main():
         async def store():
             for n in ordinals:
                 body = b"%d" % n * 400
-                (seq,) = await ledger.record([Record(opened.batch.number, n, 1, str(n), "accepted", None, body)])
-                sys.stdout.write(f"{n} {seq}\\n")
+                (stored,) = await ledger.record([Record(opened.batch.number, n, 1, str(n), "accepted", None, body)])
+                sys.stdout.write(f"{n} {stored.seq}\\n")
                 sys.stdout.flush()
 
         print("ready", flush=True)
@@ -326,7 +326,7 @@ async def test_a_cancelled_leader_still_carries_its_group(tmp_path: Path) -> Non
         follower: list[int] = []
 
         async def follow() -> None:
-            follower.append((await ledger.record([record(opened.batch, 2)]))[0])
+            follower.append((await ledger.record([record(opened.batch, 2)]))[0].seq)
 
         async with anyio.create_task_group() as tasks:
             with anyio.CancelScope() as doomed:

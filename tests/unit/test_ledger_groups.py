@@ -133,10 +133,10 @@ async def test_known_results_among_many_new_ones_keep_their_places(tmp_path: Pat
     seqs: dict[int, int] = {}
     async with open_ledger(f"sqlite:{tmp_path}/l.db") as ledger:
         (batch,) = await opened(ledger, 1)
-        known = {n: (await ledger.record([record(batch, n)]))[0] for n in (5, MANY)}
+        known = {n: (await ledger.record([record(batch, n)]))[0].seq for n in (5, MANY)}
 
         async def store(ordinal: int) -> None:
-            seqs[ordinal] = (await ledger.record([record(batch, ordinal, "rejected")]))[0]
+            seqs[ordinal] = (await ledger.record([record(batch, ordinal, "rejected")]))[0].seq
 
         await together([partial(store, n) for n in range(1, MANY + 1)])
 

@@ -152,10 +152,10 @@ async def test_no_number_is_given_twice(tmp_path: Path) -> None:
 
     async with open_ledger(f"sqlite:{path}") as ledger:
         (fresh,) = await ledger.open_batches([Arrival("cd" * 32, "r", "c.837", 10, 1.0)])
-        seqs = await ledger.record([Record(fresh.batch.number, 1, 1, "x", "accepted", None, b"{}")])
+        stored = await ledger.record([Record(fresh.batch.number, 1, 1, "x", "accepted", None, b"{}")])
 
     assert fresh.batch.number == 10
-    assert list(seqs) == [21]
+    assert [one.seq for one in stored] == [21]
 
 
 async def test_what_only_the_log_holds_comes_along(tmp_path: Path) -> None:

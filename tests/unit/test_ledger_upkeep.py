@@ -163,7 +163,7 @@ async def test_a_purge_takes_what_was_delivered_long_ago_and_keeps_the_counts(tm
             for ordinal in range(1, 1201):
                 parked = ordinal % 100 == 0
                 ledger_record = record(batch, ordinal, "undelivered" if parked else "accepted", parked=parked)
-                last = (await ledger.record([ledger_record]))[0] if ordinal % 50 == 0 else 0
+                last = (await ledger.record([ledger_record]))[0].seq if ordinal % 50 == 0 else 0
             assert last
         await ledger.finish([old.number])
         now[0] = 200.0
@@ -185,13 +185,13 @@ async def test_a_purge_takes_what_was_delivered_long_ago_and_keeps_the_counts(tm
         equal = (await ledger.open_batches([Arrival("a" * 64, "other", "a.837", 1, 1.0)]))[0]
         assert equal.original is None
         assert await ledger.purge(150.0) == 0
-        assert (await ledger.record([record(unfinished, 7)]))[0] > last
+        assert (await ledger.record([record(unfinished, 7)]))[0].seq > last
 
 
 async def test_a_purge_waits_for_the_slowest_of_the_sinks_in_use(tmp_path: Path) -> None:
     async with open_ledger(f"sqlite:{tmp_path}/l.db", clock=lambda: 100.0) as ledger:
         batch = await opened(ledger)
-        seq = (await ledger.record([record(batch, 1)]))[0]
+        seq = (await ledger.record([record(batch, 1)]))[0].seq
         await ledger.finish([batch.number])
 
         assert await ledger.purge(200.0) == 0
@@ -205,12 +205,12 @@ async def test_a_purge_waits_for_the_slowest_of_the_sinks_in_use(tmp_path: Path)
 async def test_a_purge_leaves_a_replay_that_came_meanwhile(tmp_path: Path) -> None:
     async with open_ledger(f"sqlite:{tmp_path}/l.db", clock=lambda: 100.0) as ledger:
         batch = await opened(ledger)
-        through = (await ledger.record([record(batch, 1, "undelivered", parked=True)]))[0]
+        through = (await ledger.record([record(batch, 1, "undelivered", parked=True)]))[0].seq
         await ledger.finish([batch.number])
         await ledger.record([record(batch, 1, generation=2)])
 
         deleted = await ledger._change(partial(purge_some, numbers=[batch.number], through=through))
-        later = (await ledger.record([record(batch, 2)]))[0]
+        later = (await ledger.record([record(batch, 2)]))[0].seq
         await ledger.advance("sink", Position(later, None))
 
         assert deleted == 1
@@ -222,12 +222,12 @@ async def test_places_in_the_outbox_are_never_used_twice(tmp_path: Path) -> None
     url = f"sqlite:{tmp_path}/l.db"
     async with open_ledger(url, clock=lambda: 100.0) as ledger:
         batch = await opened(ledger)
-        seq = (await ledger.record([record(batch, 1)]))[0]
+        seq = (await ledger.record([record(batch, 1)]))[0].seq
         await ledger.finish([batch.number])
         await ledger.advance("sink", Position(seq, None))
         await ledger.purge(200.0)
     async with open_ledger(url) as ledger:
-        assert (await ledger.record([record(await opened(ledger, "b"), 1)]))[0] > seq
+        assert (await ledger.record([record(await opened(ledger, "b"), 1)]))[0].seq > seq
 
 
 async def test_a_purge_gives_the_room_back(tmp_path: Path) -> None:
@@ -247,12 +247,12 @@ async def test_a_purge_gives_the_room_back(tmp_path: Path) -> None:
 async def test_a_replay_of_a_purged_batch_is_purged_later_too(tmp_path: Path) -> None:
     async with open_ledger(f"sqlite:{tmp_path}/l.db", clock=lambda: 100.0) as ledger:
         batch = await opened(ledger)
-        first = (await ledger.record([record(batch, 1, "undelivered")]))[0]
+        first = (await ledger.record([record(batch, 1, "undelivered")]))[0].seq
         await ledger.finish([batch.number])
         await ledger.advance("sink", Position(first, None))
         assert await ledger.purge(200.0) == 1
 
-        replayed = (await ledger.record([record(batch, 1, generation=2)]))[0]
+        replayed = (await ledger.record([record(batch, 1, generation=2)]))[0].seq
         await ledger.advance("sink", Position(replayed, None))
 
         assert await ledger.purge(200.0) == 1
@@ -263,7 +263,7 @@ async def test_a_batch_finished_again_is_as_old_as_when_it_was_finished_first(tm
     now = [100.0]
     async with open_ledger(f"sqlite:{tmp_path}/l.db", clock=at(now)) as ledger:
         batch = await opened(ledger)
-        seq = (await ledger.record([record(batch, 1)]))[0]
+        seq = (await ledger.record([record(batch, 1)]))[0].seq
         await ledger.finish([batch.number])
         now[0] = 300.0
         await ledger.finish([batch.number])
@@ -305,7 +305,7 @@ async def test_a_purge_of_one_batch_leaves_nothing_of_it_beside_others_of_the_sa
         await ledger.finish([old.number])
         now[0] = 200.0
         await ledger.finish([young.number])
-        await ledger.advance("sink", Position(last, None))
+        await ledger.advance("sink", Position(last.seq, None))
 
         assert await ledger.purge(150.0) == 300
 
@@ -330,7 +330,7 @@ async def test_the_file_stays_as_large_as_what_is_kept_over_many_rounds(tmp_path
                     [telling(batch.batch, ordinal) for ordinal in range(start, start + 50)]
                 )
             await ledger.finish([batch.batch.number])
-            await ledger.advance("sink", Position(last, None))
+            await ledger.advance("sink", Position(last.seq, None))
             await ledger.purge(now[0] - 150.0)
             sizes.append(await ledger._change(lambda db: int(db.execute("PRAGMA page_count").fetchone()[0])))
 

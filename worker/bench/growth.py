@@ -126,9 +126,9 @@ async def _settle(ledger: SqliteLedger, numbers: range, verdict: Verdict, facts:
         records.append(
             Record(one.batch.number, 1, 1, result.result_id, result.disposition.value, "A2:20", encode_result(result))
         )
-    seqs = await ledger.record(records)
+    stored = await ledger.record(records)
     await ledger.finish([one.batch.number for one in opened])
-    return seqs[-1]
+    return stored[-1].seq
 
 
 def _usual_answer() -> tuple[Verdict, ClaimFacts]:

@@ -14,7 +14,7 @@ from worker.cli.diagnosis import health_advice, token_advice
 from worker.cli.options import Config, add_command, settings_from
 from worker.errors import CredentialsRefused, FleetUnavailable, SettingsError, StateError, TokenUnavailable, WorkerError
 from worker.flow.quota import limits_of
-from worker.ledger import open_ledger_readonly
+from worker.ledger import is_shared, read_state
 from worker.openfiles import provide_open_files
 from worker.precheck import open_client
 from worker.settings import FlowSettings, Settings, warnings_of
@@ -50,7 +50,7 @@ def check(config: Config = None) -> int:
     findings += [Finding("settings", ok=True, detail=f"note: {warning}") for warning in warnings_of(settings)]
     findings.append(_open_files(settings))
     findings += _paths(settings)
-    findings.append(_state(settings))
+    findings += _state(settings)
     findings += anyio.run(_servers, settings)
     findings += anyio.run(_service, settings)
     console = stdout()
@@ -138,7 +138,23 @@ def _folder(what: str, folder: Path, *, must_exist: bool) -> Finding:
     return Finding(what, ok=True, detail=f"{folder}" if folder.exists() else f"{folder} (will be made)")
 
 
-def _state(settings: Settings) -> Finding:
+def _state(settings: Settings) -> Iterable[Finding]:
+    if is_shared(settings.state):
+        return _shared_state(settings)
+    return [_file_of_state(settings)]
+
+
+def _shared_state(settings: Settings) -> list[Finding]:
+    try:
+        claims = anyio.run(_count_claims, settings)
+    except SettingsError as error:
+        return [Finding("state", ok=False, detail=problem, code=2) for problem in error.problems]
+    except StateError as error:
+        return [Finding("state", ok=False, detail=str(error), code=3)]
+    return [Finding("state", ok=True, detail=f"a ledger that a fleet shares, {claims:,} claims in it")]
+
+
+def _file_of_state(settings: Settings) -> Finding:
     path = Path(settings.state.url.partition(":")[2])
     if not path.exists():
         return _folder("state", path.parent, must_exist=False)
@@ -150,7 +166,7 @@ def _state(settings: Settings) -> Finding:
 
 
 async def _count_claims(settings: Settings) -> int:
-    async with open_ledger_readonly(settings.state.url) as ledger:
+    async with read_state(settings.state) as ledger:
         return sum((await ledger.totals()).values())
 
 

@@ -3,11 +3,13 @@
 import time
 from typing import Annotated
 
+import anyio
 import typer
 
 from worker import pausing
 from worker.cli.console import stdout
 from worker.cli.options import Config, add_command, settings_from
+from worker.ledger import is_shared, note_for_fleet
 
 PAUSE_EPILOG = """Examples:
 
@@ -31,17 +33,26 @@ def pause(
     """Begin no further call, until `resume`. Holds for a worker that runs and for one that starts later.
 
     A running worker notices within a second or two: calls under way end, their results are stored, nothing more is
-    taken from the input, and it is not ready.
+    taken from the input, and it is not ready. Workers that share a ledger are paused together.
     """
-    file = pausing.pause_file(settings_from(config, online=False).state.url)
-    pausing.pause(file, reason, time.time())
-    stdout().print(f"paused by {file}; go on with: precheck-worker resume", markup=False)
+    state = settings_from(config, online=False).state
+    if is_shared(state):
+        anyio.run(note_for_fleet, state, pausing.NOTE, pausing.written(reason, time.time()))
+        place = "a note in the ledger, all who share it"
+    else:
+        file = pausing.pause_file(state.url)
+        pausing.pause(file, reason, time.time())
+        place = str(file)
+    stdout().print(f"paused by {place}; go on with: precheck-worker resume", markup=False)
     return 0
 
 
 def resume(config: Config = None) -> int:
     """End the pause of `pause`. Other reasons for a shut gate, like an outage, stay what they are."""
-    file = pausing.pause_file(settings_from(config, online=False).state.url)
-    was_paused = pausing.resume(file)
+    state = settings_from(config, online=False).state
+    if is_shared(state):
+        was_paused = anyio.run(note_for_fleet, state, pausing.NOTE, None)
+    else:
+        was_paused = pausing.resume(pausing.pause_file(state.url))
     stdout().print("resumed" if was_paused else "was not paused", markup=False)
     return 0

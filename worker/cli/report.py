@@ -15,7 +15,7 @@ from worker.cli.console import MEANINGS, plural, stdout
 from worker.cli.options import Config, add_command, settings_from
 from worker.cli.results import Wanted, read, whole, without_phi
 from worker.errors import SettingsError
-from worker.ledger import Balance, ParkedFilter, open_ledger_readonly
+from worker.ledger import Balance, ParkedFilter, read_state
 from worker.reconciliation import balances
 from worker.reporting import Figures, Report, render
 from worker.result import Disposition
@@ -78,7 +78,7 @@ async def _made(settings: Settings, wanted: Wanted, show_phi: bool, config: str)
     )
     wrong: list[Balance] = []
     newest: deque[Balance] = deque(maxlen=BATCHES)
-    async with open_ledger_readonly(settings.state.url) as ledger:
+    async with read_state(settings.state) as ledger:
         groups = await ledger.parked_groups(parked)
         async for one in balances(ledger):
             if wanted.batch in (None, one.batch.batch_id, one.batch.name):

@@ -12,7 +12,7 @@ import typer
 
 from worker.cli.console import masked, rows_table, stderr, stdout
 from worker.cli.options import Config, add_command, settings_from
-from worker.ledger import BEFORE_ALL, open_ledger_readonly
+from worker.ledger import BEFORE_ALL, read_state
 from worker.result import Disposition, Result, decode_result, encode_result
 from worker.settings import Settings
 
@@ -86,7 +86,7 @@ async def read(settings: Settings, wanted: Wanted) -> AsyncIterator[Result]:
     left = wanted.limit
     only = next(iter(wanted.dispositions)) if len(wanted.dispositions) == 1 else None
     after = BEFORE_ALL
-    async with open_ledger_readonly(settings.state.url) as ledger:
+    async with read_state(settings.state) as ledger:
         while page := await ledger.results(
             disposition=only, reason_code=wanted.reason_code, batch=wanted.batch, after=after, limit=PAGE
         ):

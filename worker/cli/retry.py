@@ -18,7 +18,7 @@ from worker.cli.logfile import logging_to
 from worker.cli.options import Config, add_command, settings_from
 from worker.cli.progress import show_progress
 from worker.cli.summary import conclude, told
-from worker.ledger import ParkedFilter, ParkedGroup, open_ledger_readonly
+from worker.ledger import ParkedFilter, ParkedGroup, read_state
 from worker.replay import has_unfinished
 from worker.result import Disposition
 from worker.settings import Settings
@@ -81,7 +81,8 @@ def retry(
     """Send parked claims again: the same bytes, the same control numbers. Each gets a new result.
 
     The new result is of the next generation and names the one it supersedes. No input is touched. It works on the
-    ledger as a worker does, so stop the worker first. TIME is like 2026-01-31T18:00Z, or an age like 90m, 12h, 3d.
+    ledger as a worker does, so stop the worker first; in a ledger that a fleet shares another state.worker_name does.
+    TIME is like 2026-01-31T18:00Z, or an age like 90m, 12h, 3d.
     Parked are claims that ended as undelivered, undetermined or review, and those that were refused as requests. With
     api.safe_to_repeat = false only those that were undelivered or refused are sent, unless --disposition names others.
 
@@ -108,7 +109,7 @@ def retry(
 
 
 async def _look(settings: Settings, wanted: ParkedFilter) -> tuple[Sequence[ParkedGroup], bool]:
-    async with open_ledger_readonly(settings.state.url) as ledger:
+    async with read_state(settings.state) as ledger:
         return await ledger.parked_groups(wanted), await has_unfinished(ledger)
 
 

@@ -11,12 +11,13 @@ import typer
 from worker.cli.console import disposition_table, plural, rows_table, stdout
 from worker.cli.options import Config, add_command, settings_from
 from worker.cli.summary import told
-from worker.ledger import Balance, open_ledger_readonly
+from worker.ledger import Balance, read_state
 from worker.limits import LIMIT_NOW, LimitNow, read_limit
-from worker.pausing import Pause, pause_file, read_pause
+from worker.pausing import Pause
 from worker.ports import BatchSummary
 from worker.reconciliation import Books, balances
 from worker.settings import Settings
+from worker.upkeep import pause_of
 
 EPILOG = """Examples:
 
@@ -60,8 +61,7 @@ def status(
     settings = settings_from(config, online=False)
     if reconcile:
         return _tell_balances(*anyio.run(_balance, settings, only_open, limit), as_json=as_json)
-    paused = read_pause(pause_file(settings.state.url))
-    state = anyio.run(_read, settings, only_open, limit, paused)
+    state = anyio.run(_read, settings, only_open, limit)
     if as_json:
         typer.echo(msgspec.json.encode(state).decode())
         return 0
@@ -77,8 +77,9 @@ def status(
     return 0
 
 
-async def _read(settings: Settings, only_open: bool, limit: int, paused: Pause | None) -> State:
-    async with open_ledger_readonly(settings.state.url) as ledger:
+async def _read(settings: Settings, only_open: bool, limit: int) -> State:
+    async with read_state(settings.state) as ledger:
+        paused = await pause_of(settings.state.url, ledger)()
         summaries = list(await ledger.summaries(open_only=only_open, limit=limit))
         return State(await ledger.totals(), summaries, paused, read_limit(await ledger.noted(LIMIT_NOW)))
 
@@ -99,7 +100,7 @@ async def _balance(settings: Settings, only_open: bool, limit: int) -> tuple[Boo
     books = Books()
     newest: deque[Balance] = deque(maxlen=limit)
     wrong: list[Balance] = []
-    async with open_ledger_readonly(settings.state.url) as ledger:
+    async with read_state(settings.state) as ledger:
         async for one in balances(ledger):
             if only_open and one.done:
                 continue

@@ -15,7 +15,7 @@ from worker.cli.logfile import logging_to
 from worker.cli.options import Config, add_command, settings_from
 from worker.cli.progress import show_progress
 from worker.cli.summary import conclude, told
-from worker.ledger import open_ledger_readonly
+from worker.ledger import read_state
 from worker.settings import Settings
 from worker.sources.listed import ListedFiles
 
@@ -63,7 +63,7 @@ def submit(
 
 async def _count(settings: Settings, batches: list[OpenBatch]) -> dict[int, Counter[str]]:
     """Read the batches' dispositions from the ledger: those of earlier runs count as well."""
-    async with open_ledger_readonly(settings.state.url) as ledger:
+    async with read_state(settings.state) as ledger:
         numbers = {batch.batch.number for batch in batches}
         return {number: Counter(await ledger.dispositions(number)) for number in numbers}
 

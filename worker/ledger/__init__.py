@@ -1,47 +1,117 @@
 """The durable memory: what is being worked on, what was answered, what has gone out.
 
-============ ============================================================
-``sqlite:``  one file beside the worker: ``sqlite:relative``, ``sqlite:/absolute``
-============ ============================================================
+================= ==================================================================================
+``sqlite:``       one file beside the worker: ``sqlite:relative``, ``sqlite:/absolute``
+``postgresql:``   a schema in PostgreSQL that a fleet shares, also ``postgres:``
+================= ==================================================================================
 """
 
+import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from worker.brokers.extras import needs_extra
 from worker.errors import SettingsError, StateError
 from worker.ledger.balance import Balance
 from worker.ledger.estates import Estate
 from worker.ledger.opening import identity_of
 from worker.ledger.parked import ParkedClaim, ParkedFilter, ParkedGroup
 from worker.ledger.place import file_is_there
-from worker.ledger.reads import BEFORE_ALL, LedgerReads
+from worker.ledger.reads import SqliteReads
 from worker.ledger.replayable import ParkedClaims
+from worker.ledger.seam import BEFORE_ALL, FleetLedger, FleetReads, LedgerReads, WholeLedger
 from worker.ledger.sqlite import SqliteLedger, open_sqlite, open_sqlite_readonly
+from worker.settings import StateSettings
 
 __all__ = [
     "BEFORE_ALL",
     "Balance",
     "Estate",
+    "FleetLedger",
+    "FleetReads",
     "LedgerReads",
     "ParkedClaim",
     "ParkedClaims",
     "ParkedFilter",
     "ParkedGroup",
     "SqliteLedger",
+    "SqliteReads",
+    "WholeLedger",
+    "is_shared",
+    "note_for_fleet",
     "open_ledger",
     "open_ledger_readonly",
     "open_left_ledger",
+    "open_state",
+    "read_state",
 ]
 
-KNOWN_SCHEMES = ("sqlite:",)
+KNOWN_SCHEMES = ("sqlite:", "postgresql:")
+SHARED_SCHEMES = ("postgresql", "postgres")
+
+
+def open_state(
+    state: StateSettings, *, environment: str, create: bool = False
+) -> AbstractAsyncContextManager[WholeLedger]:
+    """Work on the ledger that the settings name, until the block is left.
+
+    A file is made if it is not there, and held for this process alone. In one that a fleet shares we are
+    `state.worker_name`, or our host's name, and only `create` makes it.
+
+    :raises worker.errors.SettingsError: if no such kind of ledger is known; on entering, if a shared one is not there,
+        is not ours, or we are refused.
+    :raises worker.errors.StateError: on entering, if it cannot be used or reached.
+    :raises worker.errors.StateHeld: on entering, if another process has it, or our name in it.
+    """
+    if not is_shared(state):
+        return open_ledger(state.url, environment=environment)
+    with needs_extra("postgres", setting="state.url"):
+        from worker.ledger import postgres
+    address = postgres.parse_address(state.url, setting="state.url", place="schema")
+    return postgres.open_shared(address, _worker_name(state), environment=environment, create=create)
+
+
+def read_state(state: StateSettings) -> AbstractAsyncContextManager[LedgerReads]:
+    """Read the ledger that the settings name while workers may be running on it; nothing is locked or made.
+
+    :raises worker.errors.SettingsError: as `open_state`.
+    :raises worker.errors.StateError: on entering, if it cannot be used or reached.
+    """
+    if not is_shared(state):
+        return open_ledger_readonly(state.url)
+    with needs_extra("postgres", setting="state.url"):
+        from worker.ledger import postgres
+    address = postgres.parse_address(state.url, setting="state.url", place="schema")
+    return postgres.open_shared_readonly(address, _worker_name(state))
+
+
+async def note_for_fleet(state: StateSettings, key: str, value: str | None) -> bool:
+    """Remember a small fact for all who share the ledger, or forget it (None); whether there was one before.
+
+    :raises worker.errors.SettingsError: as `open_state`.
+    :raises worker.errors.StateError: if it cannot be used or reached.
+    """
+    with needs_extra("postgres", setting="state.url"):
+        from worker.ledger import postgres
+    address = postgres.parse_address(state.url, setting="state.url", place="schema")
+    return await postgres.note_for_fleet(address, key, value)
+
+
+def is_shared(state: StateSettings) -> bool:
+    """Tell whether several workers may work on this ledger at once."""
+    return state.url.partition(":")[0] in SHARED_SCHEMES
+
+
+def _worker_name(state: StateSettings) -> str:
+    return state.worker_name or socket.gethostname()
 
 
 def open_ledger(
     url: str, *, environment: str = "", clock: Callable[[], float] = time.time
 ) -> AbstractAsyncContextManager[SqliteLedger]:
-    """Hold the ledger at `url` for this process alone, until the block is left; it is made if it is not there.
+    """Hold the ledger in a file for this process alone, until the block is left; it is made if it is not there.
 
     Batches are recognised within one `environment` only: a file tried in the sandbox is a new batch in
     production. `clock` tells seconds since the epoch.
@@ -68,8 +138,8 @@ def open_left_ledger(
     return SqliteLedger.opened(path, environment, clock, hand_over=True)
 
 
-def open_ledger_readonly(url: str) -> AbstractAsyncContextManager[LedgerReads]:
-    """Read the ledger at `url` while a worker may be running on it; takes no lock and makes no file.
+def open_ledger_readonly(url: str) -> AbstractAsyncContextManager[SqliteReads]:
+    """Read the ledger in a file at `url` while a worker may be running on it; takes no lock and makes no file.
 
     :raises worker.errors.SettingsError: if no such kind of ledger is known.
     :raises worker.errors.StateError: on entering, if there is no ledger or it is not ours.

@@ -49,10 +49,11 @@ def balance(db: sqlite3.Connection, newer_than: int, also: Sequence[int], after:
     """Balance the batches that are newer than a number, and those in `also`, in order from above number `after`."""
     after = max(after, min(newer_than, *(number - 1 for number in also)) if also else newer_than)
     wanted = {"newer_than": newer_than, "also": json.dumps(list(also)), "after": after, "limit": limit}
-    return [_balanced(row) for row in db.execute(FIND, wanted)]
+    return [balanced(row) for row in db.execute(FIND, wanted)]
 
 
-def _balanced(row: Sequence[Any]) -> Balance:
+def balanced(row: Sequence[Any]) -> Balance:
+    """Enter what was found of one batch, in the columns of `FIND`."""
     done, total, content, answered, highest, parked = row[5:11]
     counts: dict[str, int] = json.loads(row[11])
     counted = sum(counts.values())

@@ -107,7 +107,7 @@ def free_id(db: sqlite3.Connection, wanted: str) -> str:
     stem = wanted[:ID_DIGITS]
     if not db.execute(FIND_ID, {"stem": stem, "wanted": wanted}).fetchone():
         return wanted
-    return _spelled_id(stem, _last_earlier(db, {stem}).get(stem, 0) + 1)
+    return spelled_id(stem, _last_earlier(db, {stem}).get(stem, 0) + 1)
 
 
 def finish(db: sqlite3.Connection, numbers: Sequence[int], now: float) -> None:
@@ -126,7 +126,7 @@ def _add(
     for number, (key, arrival) in enumerate(fresh.items(), (last or 0) + 1):
         stem = arrival.sha256[:ID_DIGITS]
         same = earlier[stem] = earlier.get(stem, 0) + 1
-        batch_id = _spelled_id(stem, same)
+        batch_id = spelled_id(stem, same)
         added[key] = Batch(number, batch_id, arrival.name, arrival.received_at, environment)
         delivered = (arrival.name, arrival.size, arrival.received_at)
         rows.append((number, batch_id, *key, environment, *delivered, now, arrival.total, arrival.reserved))
@@ -138,7 +138,8 @@ def _last_earlier(db: sqlite3.Connection, stems: Set[str]) -> dict[str, int]:
     return dict(read_rows(db, LAST_EARLIER, [(stem,) for stem in stems]))
 
 
-def _spelled_id(stem: str, number: int) -> str:
+def spelled_id(stem: str, number: int) -> str:
+    """Name the batch that is the so-manieth of its stem."""
     return f"{stem}-{number}" if number > 1 else stem
 
 

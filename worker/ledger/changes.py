@@ -11,7 +11,7 @@ from worker.ledger.commits import AttemptRow
 from worker.ledger.packs import add_packs
 from worker.ledger.replays import supersede
 from worker.ledger.rows import write_rows
-from worker.ports import Record
+from worker.ports import Emission, Record
 
 MOVE_MARKS = """
 UPDATE batches SET dispatched_through = max(dispatched_through, mark.column2)
@@ -61,8 +61,8 @@ def note_attempts(db: sqlite3.Connection, rows: Sequence[AttemptRow]) -> None:
     write_rows(db, NOTE_ATTEMPTS, rows)
 
 
-def store_results(db: sqlite3.Connection, records: Sequence[Record], next_seq: int, now: float) -> Sequence[int]:
-    """Store each result once; tell their places in the outbox, the known ones of those that were there."""
+def store_results(db: sqlite3.Connection, records: Sequence[Record], next_seq: int, now: float) -> Sequence[Emission]:
+    """Store each result once; tell what stands in the outbox of them, at the known places where they were there."""
     rows = [_row(seq, record) for seq, record in enumerate(records, next_seq)]
     seqs: Sequence[int] = range(next_seq, next_seq + len(records))
     places = seqs
@@ -78,7 +78,10 @@ def store_results(db: sqlite3.Connection, records: Sequence[Record], next_seq: i
     if replayed := [record for record in fresh if record.generation > 1]:
         tally.subtract(supersede(db, replayed))
     write_rows(db, TALLY, [(*key, claims) for key, claims in tally.items()])
-    return seqs
+    return [
+        Emission(seq, record.batch_number, record.result_id, record.body)
+        for seq, record in zip(seqs, records, strict=True)
+    ]
 
 
 def _row(seq: int, record: Record) -> tuple[int, int, int, int, str, str | None]:

@@ -2,7 +2,7 @@
 
 ::
 
-    callers   ──join──▶ forming group ──(the first of them leads)──▶ one transaction in a thread ──▶ all go on
+    callers   ──join──▶ forming group ──(the first of them leads)──▶ one transaction ──▶ all go on
                              ▲                                              │
     callers meanwhile ───────┘  the next group; its leader waits for this commit
 
@@ -10,56 +10,58 @@ There is no task in the background that could die unseen: the first caller of a 
 and whatever ends that call also ends the wait of all others.
 """
 
-import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
 
 import structlog
-from anyio import CancelScope, CapacityLimiter, Event, to_thread
+from anyio import CancelScope, Event
 from anyio.lowlevel import checkpoint
 
 from worker.errors import StateError, StorageFull
-from worker.ports import Record
+from worker.ports import Emission, Record
+
+C = TypeVar("C")
 
 # batch number, ordinal, generation, attempts, ambiguous attempts, first sent at, due at, in flight
 AttemptRow = tuple[int, int, int, int, int, float | None, float, bool]
 
 
-class Group:
+class Group(Generic[C]):
     """The changes of one transaction. They commute, but for `attempts`, which keep their order.
 
-    `marks` maps batch number to the highest ordinal sent for the first time; `seqs` are the places in the
-    outbox of `records`, known once the group is committed.
+    `marks` maps batch number to the highest ordinal sent for the first time; `emissions` are what stands in the
+    outbox of `records`, known once the group is committed. `steps` are changes of a kind of their own, each done by
+    what the ledger's store takes as a step.
     """
 
-    __slots__ = ("attempts", "done", "failure", "led", "marks", "records", "seqs", "steps")
+    __slots__ = ("attempts", "done", "emissions", "failure", "led", "marks", "records", "steps")
 
     def __init__(self) -> None:
         self.marks: dict[int, int] = {}
         self.attempts: list[AttemptRow] = []
         self.records: list[Record] = []
-        self.steps: list[Callable[[sqlite3.Connection], None]] = []
-        self.seqs: Sequence[int] = ()
+        self.steps: list[C] = []
+        self.emissions: Sequence[Emission] = ()
         self.failure: StateError | None = StateError("ledger: the commit did not end")
         self.done = Event()
         self.led = False
 
 
-class Commits:
+class Commits(Generic[C]):
     """Carries groups of changes to the disk, one at a time.
 
-    `transact` writes one group durably in a thread, or raises and leaves everything as it was: StorageFull if
+    `transact` writes one group durably, or raises and leaves everything as it was: StorageFull if
     it is worth trying again. After any other error nothing is written any more and every call raises.
     """
 
-    def __init__(self, transact: Callable[[Group], None]) -> None:
+    def __init__(self, transact: Callable[[Group[C]], Awaitable[None]]) -> None:
         self._transact = transact
-        self._forming = Group()
+        self._forming: Group[C] = Group()
         self._turn = Event()  # set once the commit before the forming group has ended
         self._turn.set()
-        self._thread = CapacityLimiter(1)
         self._broken: StateError | None = None
 
-    def join(self) -> Group:
+    def join(self) -> Group[C]:
         """Give the group that is forming; add the change and await `committed` without a checkpoint between.
 
         :raises StateError: if nothing can be written any more.
@@ -68,7 +70,7 @@ class Commits:
             raise _again(self._broken)
         return self._forming
 
-    async def committed(self, group: Group) -> None:
+    async def committed(self, group: Group[C]) -> None:
         """Return once the group is on disk; the leader is not interrupted by a cancellation.
 
         :raises StorageFull: if there was no room; nothing of the group was written.
@@ -97,14 +99,14 @@ class Commits:
         if self._broken is None:
             self._broken = failure
 
-    async def _lead(self, group: Group) -> None:
+    async def _lead(self, group: Group[C]) -> None:
         try:
             await self._turn.wait()
             await checkpoint()  # whoever the last commit woke may join
             self._forming, self._turn = Group(), group.done
             if self._broken is not None:
                 raise _again(self._broken)  # noqa: TRY301 - the same end as for a failed commit
-            await to_thread.run_sync(self._transact, group, limiter=self._thread)
+            await self._transact(group)
             group.failure = None
         except StorageFull as failure:
             group.failure = failure

@@ -90,7 +90,7 @@ def find_parked(
 ) -> Sequence[ParkedClaim]:
     """Read parked claims in order of batch and ordinal, from above `after` (batch number, ordinal)."""
     place = {"number": after[0], "ordinal": after[1], "limit": limit}
-    return [_parked(row) for row in db.execute(FIND, _parameters(wanted) | place)]
+    return [parked_claim(row) for row in db.execute(FIND, _parameters(wanted) | place)]
 
 
 def count_parked(db: sqlite3.Connection, wanted: ParkedFilter) -> Sequence[ParkedGroup]:
@@ -103,7 +103,8 @@ def _parameters(wanted: ParkedFilter) -> dict[str, Any]:
     return msgspec.structs.asdict(wanted) | {"dispositions": dispositions}
 
 
-def _parked(row: Sequence[Any]) -> ParkedClaim:
+def parked_claim(row: Sequence[Any]) -> ParkedClaim:
+    """Make a parked claim of the columns of `FIND`."""
     ordinal, generation, parked_at, facts, interchange, disposition, reason_code = row[5:12]
     batch = Batch(*row[:5])
     claim = Claim(

@@ -13,13 +13,12 @@ from worker.ledger.elsewhere import ELSEWHERE
 from worker.ledger.failures import translate
 from worker.ledger.packs import find_bodies, one_state
 from worker.ledger.parked import ParkedClaim, ParkedFilter, ParkedGroup, count_parked, find_parked
+from worker.ledger.seam import BEFORE_ALL
 from worker.ledger.superseding import earlier_results, newest_batch, open_batches, replay_batches
 from worker.ports import BatchSummary, Earlier, Emission, Position, ReplayBatch
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-BEFORE_ALL = -(1 << 62)
 
 NEWER = """
 SELECT 1 FROM results AS n
@@ -56,7 +55,7 @@ SELECT count(*) FROM attempts AS a WHERE a.batch_number = ? AND NOT EXISTS (
 """
 
 
-class LedgerReads:
+class SqliteReads:
     """The questions of flow and command line; no two run at the same time, none changes anything.
 
     :raises worker.errors.StateError: from every method, if the ledger cannot be read.

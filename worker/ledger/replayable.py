@@ -5,20 +5,30 @@ from collections.abc import Sequence
 
 from worker.claim import Claim
 from worker.ledger.parked import ParkedFilter
-from worker.ledger.reads import LedgerReads
+from worker.ledger.seam import FleetLedger, LedgerReads, WholeLedger
 from worker.ports import ReplayBatch
 
 
 class ParkedClaims:
     """`worker.ports.Replayable`: the parked claims that a filter lets through.
 
-    Nobody else changes the ledger meanwhile, and what this replay parks again lies behind the place it has come to,
-    so every claim is given once.
+    Nobody else sends them meanwhile, and what this replay parks again lies behind the place it has come to, so every
+    claim is given once.
     """
 
     def __init__(self, ledger: LedgerReads, wanted: ParkedFilter) -> None:
         self._ledger = ledger
         self._wanted = wanted
+
+    @classmethod
+    async def of(cls, ledger: WholeLedger, wanted: ParkedFilter) -> "ParkedClaims":
+        """Find them in a ledger in which nobody else sends claims again.
+
+        :raises worker.errors.StateHeld: if another worker does.
+        """
+        if isinstance(ledger, FleetLedger):
+            await ledger.hold_parked()
+        return cls(ledger, wanted)
 
     async def batches(self, also: Sequence[int] = ()) -> Sequence[ReplayBatch]:
         """Describe the batches they are of, in order of number, and those numbered in `also`."""

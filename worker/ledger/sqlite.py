@@ -10,20 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from anyio import CancelScope, to_thread
+from anyio import CancelScope, CapacityLimiter, to_thread
 
 from worker.claim import Claim
 from worker.errors import StateError, StorageFull
 from worker.ledger import batches, changes, retention
-from worker.ledger.commits import Commits
+from worker.ledger.commits import Commits, Group
 from worker.ledger.elsewhere import set_aside
 from worker.ledger.estates import Estate, find_estates, take_in
 from worker.ledger.opening import IDENTITY, connect, connect_readonly, create_or_check
 from worker.ledger.place import file_is_there, hold, prepare_folder
-from worker.ledger.reads import LedgerReads
+from worker.ledger.reads import SqliteReads
 from worker.ledger.recall import recall
-from worker.ledger.writer import Writer
-from worker.ports import Arrival, OpenedBatch, Position, Record, Spent
+from worker.ledger.writer import Step, Writer
+from worker.ports import Arrival, Emission, OpenedBatch, Position, Record, Spent
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,18 +43,18 @@ async def open_sqlite(
 
 
 @asynccontextmanager
-async def open_sqlite_readonly(path: Path) -> AsyncIterator[LedgerReads]:
+async def open_sqlite_readonly(path: Path) -> AsyncIterator[SqliteReads]:
     """Read the ledger at `path` until the block is left; see `worker.ledger.open_ledger_readonly`."""
     if not await to_thread.run_sync(file_is_there, path):
         raise StateError(f"ledger: there is none at {path}")
     reader = await to_thread.run_sync(connect_readonly, path)
     try:
-        yield LedgerReads(path, reader)
+        yield SqliteReads(path, reader)
     finally:
         reader.close()
 
 
-class SqliteLedger(LedgerReads):
+class SqliteLedger(SqliteReads):
     """`worker.ports.Ledger` in a file that no other process writes."""
 
     def __init__(
@@ -71,7 +71,8 @@ class SqliteLedger(LedgerReads):
         self._writer = writer
         self._environment = environment
         self._clock = clock
-        self._commits = Commits(writer.write)
+        self._writing = CapacityLimiter(1)
+        self._commits: Commits[Step] = Commits(self._write)
 
     @classmethod
     def opened(
@@ -135,13 +136,13 @@ class SqliteLedger(LedgerReads):
         group.attempts.append(row)
         await self._commits.committed(group)
 
-    async def record(self, records: Sequence[Record]) -> Sequence[int]:
-        """Store results, exactly one per result_id; returns their places in the outbox, in the order given."""
+    async def record(self, records: Sequence[Record]) -> Sequence[Emission]:
+        """Store results, exactly one per result_id; returns what stands in the outbox of them, in the order given."""
         group = self._commits.join()
         place = len(group.records)
         group.records.extend(records)
         await self._commits.committed(group)
-        return group.seqs[place : place + len(records)]
+        return group.emissions[place : place + len(records)]
 
     async def finish(self, batch_numbers: Sequence[int]) -> None:
         """Note that all results of these batches are in all sinks, *before* the source is told."""
@@ -206,6 +207,9 @@ class SqliteLedger(LedgerReads):
         lock, self._lock = self._lock, -1
         await self._commits.end(StateError("ledger: closed"))
         await to_thread.run_sync(self._let_go, lock, limiter=self._reading)
+
+    async def _write(self, group: Group[Step]) -> None:
+        await to_thread.run_sync(self._writer.write, group, limiter=self._writing)
 
     async def _change(self, change: Callable[[sqlite3.Connection], T]) -> T:
         group = self._commits.join()

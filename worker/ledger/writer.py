@@ -12,6 +12,8 @@ from worker.ledger import changes
 from worker.ledger.commits import Group
 from worker.ledger.failures import translate
 
+Step = Callable[[sqlite3.Connection], None]
+
 # The log is folded into the file after about this much. More costs longer pauses, less costs more writing.
 LOG_BYTES = 8 << 20
 COMMIT_BYTES = 64 << 10  # what a commit writes beside the records: some pages of each table
@@ -30,7 +32,7 @@ class Writer:
         (last_seq,) = db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'results'").fetchone()
         self._next_seq = (last_seq or 0) + 1
 
-    def write(self, group: Group) -> None:
+    def write(self, group: Group[Step]) -> None:
         """Return once the group is on disk.
 
         :raises StorageFull: if there is no room now; nothing was changed.
@@ -53,14 +55,14 @@ class Writer:
         except BaseException:
             self._roll_back()
             raise
-        self._next_seq = max(self._next_seq, max(group.seqs, default=0) + 1)
+        self._next_seq = max(self._next_seq, max((one.seq for one in group.emissions), default=0) + 1)
         self._logged_bytes += COMMIT_BYTES + sum(len(record.body) for record in group.records) * PACKED_TO
 
     def close(self) -> None:
         """Let go of the file; the last connection to go folds the log."""
         self._db.close()
 
-    def _apply(self, group: Group) -> None:
+    def _apply(self, group: Group[Step]) -> None:
         db = self._db
         for step in group.steps:
             step(db)
@@ -69,7 +71,7 @@ class Writer:
         if group.attempts:
             changes.note_attempts(db, group.attempts)
         if group.records:
-            group.seqs = changes.store_results(db, group.records, self._next_seq, self._clock())
+            group.emissions = changes.store_results(db, group.records, self._next_seq, self._clock())
 
     def _roll_back(self) -> None:
         # SQLite has rolled back by itself after some errors (sqlite.org/lang_transaction.html §3).

@@ -40,6 +40,7 @@ class OpenedBatch(msgspec.Struct, frozen=True):
     settled before; only the source does not know yet. `original` is the earlier batch of equal bytes, if any.
     `reserved` is what was noted for a new one as it arrived, and is 0 for one that was known. `awaited` is an earlier
     batch of equal bytes that is not done, where there is no `original`; for a new one nothing is `reserved` then.
+    `awaited_elsewhere`: it is in work at another worker, which shares this ledger and lives.
     """
 
     batch: Batch
@@ -51,6 +52,7 @@ class OpenedBatch(msgspec.Struct, frozen=True):
     done: bool = False
     original: Batch | None = None
     awaited: Batch | None = None
+    awaited_elsewhere: bool = False
     reserved: int = 0
 
 

@@ -51,10 +51,11 @@ class Ledger(Protocol):
         """Note that an attempt ended without a verdict and when the next one is due."""
         ...
 
-    async def record(self, records: Sequence[Record]) -> Sequence[int]:
-        """Store results, exactly one per result_id; returns their places in the outbox, in the order given.
+    async def record(self, records: Sequence[Record]) -> Sequence[Emission]:
+        """Store results, exactly one per result_id; returns what stands in the outbox of them, in the order given.
 
-        Where a result is already there nothing changes and the known place is returned.
+        Where a result is already there nothing changes and the known place is returned; if another worker stored it,
+        in a ledger that several share, with that worker's record.
         """
         ...
 

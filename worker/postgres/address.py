@@ -140,7 +140,9 @@ def parse_address(url: str, *, setting: str, place: Place = "table") -> Address:
     if not (hosts and user and database):
         problems.append(f"{setting}: must name user, host and database, like postgresql://user@host/database")
     if named is None:
-        form = "[schema.]name in lower case, the name of at most 48 letters" if place == "table" else "a lower-case name"
+        form = (
+            "[schema.]name in lower case, the name of at most 48 letters" if place == "table" else "a lower-case name"
+        )
         problems.append(f"{setting}: parameter {place} must be {form}")
     if problems or named is None:
         raise SettingsError(problems)

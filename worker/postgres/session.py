@@ -64,7 +64,7 @@ async def connect(address: Address) -> Connection:
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=ANSWER_TIMEOUT_S,
         target_session_attrs="read-write",
-        server_settings={"application_name": "precheck-worker"},
+        server_settings={"application_name": "precheck-worker"} | ({} if address.table else _of_ledger(address)),
     )
     try:
         await _make_safe(connection, address)
@@ -72,6 +72,21 @@ async def connect(address: Address) -> Connection:
         connection.terminate()
         raise
     return connection
+
+
+async def disconnect(connection: Connection, address: Address) -> None:
+    """End a connection, orderly if that is soon done."""
+    try:
+        with translated(address):
+            await connection.close(timeout=5)
+    except (StateError, SettingsError):
+        connection.terminate()
+
+
+def _of_ledger(address: Address) -> dict[str, str]:
+    """Name the schema that statements are about, and have the server notice soon that a machine of ours is gone."""
+    keepalive = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
+    return keepalive | {"search_path": f'"{address.schema}"'}
 
 
 async def _make_safe(connection: Connection, address: Address) -> None:

@@ -44,6 +44,7 @@ def _repeats(settings: Settings) -> Iterator[Problem]:
 def _transports(settings: Settings) -> Iterator[Problem]:
     if settings.environment != "production":
         return
-    for name, urls in (("input.url", (settings.input.url,)), ("output.urls", settings.output.urls)):
+    inward, outward, state = (settings.input.url,), settings.output.urls, (settings.state.url,)
+    for name, urls in (("input.url", inward), ("output.urls", outward), ("state.url", state)):
         if any(map(sent_in_the_clear, urls)):
             yield Problem(name, "names a broker or database without TLS: claims cross the network in the clear")

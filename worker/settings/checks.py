@@ -20,6 +20,7 @@ INPUT_SCHEMES = ("dir", *BROKERS)
 OUTPUT_SCHEMES = ("jsonl", "edi", "postgresql", "postgres", *BROKERS)
 SHARED_SCHEMES = ("redis", "rediss")
 STATE_SCHEMES = ("sqlite", "postgresql", "postgres")
+MOST_NAME_CHARS = 100
 CODE_CLASSES = ("decide", "retry", "rejected", "review")
 
 # RFC 9110 §5.6.2 and §5.5; the second is stricter than the RFC: no bytes outside ASCII.
@@ -122,6 +123,8 @@ def _places(settings: Settings) -> Iterator[Problem]:
         yield Problem("input.url", f"{text}, got {masked(settings.input.url)}")
     if text := place_problem(settings.state.url, STATE_SCHEMES):
         yield Problem("state.url", f"{text}, got {masked(settings.state.url)}")
+    if not settings.state.worker_name.isprintable() or len(settings.state.worker_name) > MOST_NAME_CHARS:
+        yield Problem("state.worker_name", f"must be a name on one line, of at most {MOST_NAME_CHARS} characters")
     for url in settings.output.urls:
         if text := place_problem(url, OUTPUT_SCHEMES):
             yield Problem("output.urls", f"{text}, got {masked(url)}")

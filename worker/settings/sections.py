@@ -191,7 +191,12 @@ class OutputSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
 class StateSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[state]`: the durable memory."""
 
-    url: Annotated[str, Meta(description="The ledger: sqlite:FILE, on a local disk.")] = "sqlite:spool/state/ledger.db"
+    url: Annotated[
+        str, Meta(description="The ledger: sqlite:FILE on a local disk, or postgresql://, which a fleet shares.")
+    ] = "sqlite:spool/state/ledger.db"
+    worker_name: Annotated[
+        str, Meta(description="This worker's name in a shared ledger, no other's; empty: the host's name.")
+    ] = ""
     retention_days: Annotated[
         float, Meta(ge=0, description="How long claim content is kept in the ledger after its batch is settled.")
     ] = 30.0

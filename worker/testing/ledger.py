@@ -66,17 +66,18 @@ class MemoryLedger:
         await self._change()
         self._spent[claim.batch.number, claim.ordinal, claim.generation] = (spent, False)
 
-    async def record(self, records: Sequence[Record]) -> Sequence[int]:
+    async def record(self, records: Sequence[Record]) -> Sequence[Emission]:
         """Store each result once."""
         await self._change()
         return [self._store(record) for record in records]
 
-    def _store(self, record: Record) -> int:
+    def _store(self, record: Record) -> Emission:
         key = (record.batch_number, record.ordinal, record.generation)
         if key not in self.records:
             self.records[key] = (len(self.records) + 1, record)
             self._of_batch[record.batch_number].append(record)
-        return self.records[key][0]
+        seq, known = self.records[key]
+        return Emission(seq, known.batch_number, known.result_id, known.body)
 
     async def finish(self, batch_numbers: Sequence[int]) -> None:
         """Note that these batches are done."""

@@ -12,8 +12,8 @@ import msgspec
 from worker.brokers.messages import Message
 from worker.errors import SettingsError, SinkUnavailable
 from worker.postgres.address import Address
+from worker.postgres.session import Connection, connect, disconnect, translated
 from worker.sinks.postgres.schema import VERSION, creation, insertion, named
-from worker.postgres.session import Connection, connect, translated
 
 # jsonb takes 255 MB, a statement 1 GB.
 MOST_BYTES = 64 << 20
@@ -62,11 +62,7 @@ class PostgresTable:
         """Disconnect."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
-                with translated(self._address):
-                    await connection.close(timeout=5)
-            except SinkUnavailable:
-                connection.terminate()
+            await disconnect(connection, self._address)
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

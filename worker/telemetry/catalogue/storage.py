@@ -42,7 +42,7 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "sink.unavailable",
         "error",
-        "results cannot be sent on; submission is paused, nothing is lost",
+        "results cannot be sent on, or the shared ledger cannot be reached; submission is paused, nothing is lost",
         "sink detail",
         "bring the broker or database back",
     ),

@@ -69,6 +69,13 @@ EVENTS: tuple[Event, ...] = (
         "status_code attempts ambiguous_attempts latency_ms correlation_id trace_id",
     ),
     Event(
+        "claim.told_elsewhere",
+        "warning",
+        "another worker of the fleet has stored the claim's result first: that one holds, ours is dropped",
+        "claim_id generation",
+        "see whether messages come to two workers at once: leases too short for the broker, or connections that break",
+    ),
+    Event(
         "claim.retried",
         "debug",
         "an attempt ended without a verdict; another one is due",
