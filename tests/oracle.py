@@ -27,7 +27,7 @@ def assert_one_result_each(results: list[dict[str, Any]], claims: int) -> None:
     ids = Counter(result["result_id"] for result in results)
 
     assert [result_id for result_id, count in ids.items() if count > 1] == []
-    assert len(ids) == claims
+    assert len(ids) == claims, f"{len(ids)} results for {claims} claims"
     assert {result["disposition"] for result in results} <= TERMINAL
 
 

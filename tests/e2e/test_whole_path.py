@@ -200,7 +200,8 @@ def test_an_unreachable_token_endpoint_is_waited_for_and_the_input_is_not_touche
     put(site.inbox, 10)
 
     waiting = site.start("run", "--once")
-    time.sleep(4.0)  # the claim of this test: for this long nothing happens to the input
+    wait_until(lambda: waiting.has_logged("gate.shut"))
+    time.sleep(2.0)  # the claim of this test: for this long nothing happens to the input
     untouched = [path.name for path in site.inbox.iterdir()]
     waiting.stop(signal.SIGTERM)
 

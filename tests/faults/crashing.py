@@ -65,6 +65,8 @@ def recover(site: Site, given: Given, *died: Run) -> list[dict[str, Any]]:
 def hold_against(site: Site, given: Given, *runs: Run) -> list[dict[str, Any]]:
     """Apply the oracle once all is done: in = out, none twice, all at rest, nothing said; return the results."""
     results = read_results(site.results)
+    quarantined = sorted(path.name for path in site.quarantine.iterdir()) if site.quarantine.exists() else []
+    assert quarantined == [], f"quarantined: {quarantined}"
     assert_one_result_each(results, given.claims.total())
     assert Counter(result["patient_control_number"] for result in results) == given.claims
     assert_ledger_at_rest(site.ledger)
