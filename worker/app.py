@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from worker import __version__, sinks, sources
-from worker.brokers.attempts import attempts_file
+from worker.brokers.attempts import Attempts, attempts_beside
 from worker.errors import CredentialsRefused, StateError, TokenUnavailable, Unfinished
 from worker.fleet import open_sharing
 from worker.flow.gate import GateState
@@ -93,7 +93,9 @@ async def work(
         ]
         api = await parts.enter_async_context(open_client(settings))
         heir = await heir_of(ledger, settings, outputs)
-        intake = _source(settings, source, replay, heir, create=create)
+        attempts = attempts_beside(settings.state.url, ledger)
+        given = source if replay is None else NoSource()
+        intake = given or _source(settings, heir, attempts, create=create)
         period = await begin_period(ledger)
         pace = await make_pace(settings, ledger, tally)
         sharing = await parts.enter_async_context(open_sharing(settings.flow, pace))
@@ -152,17 +154,13 @@ async def work(
     return tally
 
 
-def _source(
-    settings: Settings, given: Source | None, replay: ParkedFilter | None, heir: Heir | None, *, create: bool
-) -> Source:
-    if replay is not None:
-        return NoSource()
-    return given or sources.from_url(
+def _source(settings: Settings, heir: Heir | None, attempts: Attempts, *, create: bool) -> Source:
+    return sources.from_url(
         settings.input.url,
         settings.input,
         heir=heir,
         prefetch=settings.flow.max_in_flight,
-        attempts_file=attempts_file(settings.state.url),
+        attempts=attempts,
         create=create,
     )
 

@@ -1,4 +1,7 @@
-"""Takes from a broker and settles, and dies of every message named ``poison``: ``poisoned_worker.py URL FOLDER``."""
+"""Takes from a broker and settles, and dies of every message named ``poison``.
+
+``poisoned_worker.py URL FOLDER`` notes in a file; ``poisoned_worker.py URL LEDGER NAME`` in a ledger that is shared.
+"""
 
 import os
 import signal
@@ -7,16 +10,18 @@ from pathlib import Path
 
 import anyio
 
-from worker.settings import InputSettings
+from worker.brokers.attempts import Attempts, attempts_beside
+from worker.ledger import open_state
+from worker.settings import InputSettings, StateSettings
 from worker.sources import from_url
 
 LEASE_S = 1.0
 IDLE_S = 2.5
 
 
-async def work(url: str, folder: Path) -> None:
+async def work(url: str, attempts: Attempts) -> None:
     settings = InputSettings(lease_s=LEASE_S)
-    source = from_url(url, settings, worker_id="w", attempts_file=folder / "attempts", create=True)
+    source = from_url(url, settings, worker_id="w", attempts=attempts, create=True)
     await source.open()
     try:
         with anyio.CancelScope() as idle:
@@ -31,5 +36,15 @@ async def work(url: str, folder: Path) -> None:
             await source.close()
 
 
+async def share(url: str, ledger_url: str, name: str) -> None:
+    """Work as one of a fleet."""
+    state = StateSettings(url=ledger_url, worker_name=name)
+    async with open_state(state, environment="simulator", create=True) as ledger:
+        await work(url, attempts_beside(ledger_url, ledger))
+
+
 if __name__ == "__main__":
-    anyio.run(work, sys.argv[1], Path(sys.argv[2]))
+    if len(sys.argv) > 3:
+        anyio.run(share, sys.argv[1], sys.argv[2], sys.argv[3])
+    else:
+        anyio.run(work, sys.argv[1], Attempts(Path(sys.argv[2]) / "attempts"))

@@ -1,20 +1,24 @@
 """Workers, as processes, on one ledger in PostgreSQL: killed, told the same twice, paused, their database restarted."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.brokers import PLACES, Place
+from tests.brokers import PLACES, Place, finish
 from tests.e2e.harness import Run, Simulator, Site, log_lines, wait_until
 from tests.faults.crashing import put
 from tests.oracle import assert_one_result_each, read_results
 from tests.postgres import SharedLedger, cluster
 
 NAMES = ("alpha", "beta")
+POISONED = str(Path(__file__).with_name("poisoned_worker.py"))
 
 
 class Fleet:
@@ -261,3 +265,26 @@ def test_the_commands_work_on_the_ledger_of_a_fleet(
     assert b"state     a ledger that a fleet shares, 7 claims in it" in check.stdout
     sums = json.loads(books.stdout)
     assert (sums["claims"], sums["results"], sums["pending"], sums["unbalanced"]) == (7, 7, 0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.fault(109)
+def test_a_message_that_kills_every_worker_of_a_fleet_ends_with_the_dead_letters_whoever_had_it(
+    tmp_path: Path, ledger: SharedLedger
+) -> None:
+    place = PLACES["redis"](tmp_path)
+    for name in ("a", "poison", "b"):
+        place.put(name, name.encode())
+
+    ends: list[int] = []
+    while not ends or (ends[-1] and len(ends) < 10):
+        command = [sys.executable, POISONED, place.url, ledger.url, NAMES[len(ends) % 2]]
+        environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        ended = subprocess.run(command, env=environ, stderr=subprocess.PIPE, timeout=60, check=False)
+        assert ended.returncode in (0, -signal.SIGKILL), ended.stderr.decode()
+        ends.append(ended.returncode)
+
+    assert ends == [-signal.SIGKILL] * 5 + [0]
+    assert [letter.name for letter in finish(place.letters())] == ["poison"]
+    assert ledger.ask("SELECT count(*) FROM {}.notes WHERE key LIKE 'in work:%'")[0][0] == 0
+    place.remove()

@@ -5,21 +5,44 @@ the messages that were in work beside the one that killed the worker. Put aside 
 So a message that comes for the first time costs nothing here; one that comes *again* is noted before it is handed on,
 and the note is taken back if it is given back alive.
 
-The notes stand in a small SQLite file beside the ledger; without a file they live as long as this object.
+The notes stand in a small SQLite file beside the ledger, or in a ledger that a fleet shares, and are the fleet's then;
+without either they live as long as this object.
 """
 
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import anyio
 import anyio.to_thread
 
-from worker.errors import SourceUnavailable
+from worker.errors import SourceUnavailable, StorageFull
 
 KEPT_S = 30 * 86_400.0
+
+
+@runtime_checkable
+class SharedNotes(Protocol):
+    """The part of a fleet's ledger that keeps the counter for all workers.
+
+    :raises worker.errors.StorageFull: if it cannot be reached for now.
+    """
+
+    async def in_work(self, refs: Sequence[str]) -> Mapping[str, int]:
+        """Tell what is noted of these messages."""
+        ...
+
+    async def note_in_work(self, counts: Mapping[str, int]) -> None:
+        """Note how often these messages were in work; a count of one or less forgets. Durable on return."""
+        ...
+
+
+def attempts_beside(state_url: str, ledger: object) -> "Attempts":
+    """Make the counter of whoever works on this ledger: in it, if it is a fleet's, else beside its file."""
+    return Attempts(shared=ledger) if isinstance(ledger, SharedNotes) else Attempts(attempts_file(state_url))
 
 
 def attempts_file(state_url: str) -> Path | None:
@@ -31,8 +54,9 @@ def attempts_file(state_url: str) -> Path | None:
 class Attempts:
     """The counter; `open` it first. Every method returns once the change is on disk."""
 
-    def __init__(self, file: Path | None = None) -> None:
+    def __init__(self, file: Path | None = None, *, shared: SharedNotes | None = None) -> None:
         self._file = file
+        self._shared = shared
         self._counts: dict[str, int] = {}
         self._db: sqlite3.Connection | None = None
         self._thread = anyio.CapacityLimiter(1)
@@ -44,6 +68,20 @@ class Attempts:
         """
         if self._db is None and self._file is not None:
             await self._run(self._open, self._file)
+
+    async def learn(self, refs: Sequence[str]) -> None:
+        """Read what other workers have noted of messages that come again.
+
+        :raises worker.errors.SourceUnavailable: if that cannot be told; do not work on them.
+        """
+        if self._shared is not None and refs:
+            try:
+                noted = await self._shared.in_work(refs)
+            except StorageFull as error:
+                raise SourceUnavailable(str(error)) from None
+            for ref in refs:
+                self._counts.pop(ref, None)
+            self._counts.update(noted)
 
     def of(self, ref: str) -> int:
         """Tell how often the message was in work, as far as is known; at least once, for it came again."""
@@ -73,6 +111,11 @@ class Attempts:
     async def _note(self, counts: Mapping[str, int]) -> None:
         if not counts:
             return
+        if self._shared is not None:
+            try:
+                await self._shared.note_in_work(counts)
+            except StorageFull as error:
+                raise SourceUnavailable(str(error)) from None
         if self._file is not None:
             await self._run(self._write, counts)
         self._counts.update(counts)

@@ -41,14 +41,14 @@ def from_url(
     worker_id: str | None = None,
     heir: Heir | None = None,
     prefetch: int = PREFETCH,
-    attempts_file: Path | None = None,
+    attempts: Attempts | None = None,
     create: bool = False,
 ) -> Source:
     """Make the source that `url` names; nothing is touched before its `open`.
 
     `worker_id` names this worker's folder or consumer; by default it is made of host and process. Of a folder: `heir`
     carries over what dead workers knew of its batches. Of brokers:
-    `prefetch` is how many messages are held if the settings do not say, `attempts_file` keeps the poison counter,
+    `prefetch` is how many messages are held if the settings do not say, `attempts` is the poison counter,
     `create` makes what is missing.
 
     :raises worker.errors.SettingsError: if no such source is known.
@@ -61,7 +61,7 @@ def from_url(
             input_settings,
             prefetch=input_settings.prefetch or prefetch,
             references=references_below(input_settings.reference_root),
-            attempts=Attempts(attempts_file),
+            attempts=attempts or Attempts(),
             create=create,
         )
 

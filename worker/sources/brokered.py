@@ -179,15 +179,27 @@ class BrokerSource:
         except SourceUnavailable:
             self._connected = False
             raise
+        met: dict[str, int] = {}
         for one in arrived:
             ref = ref_of(self._inlet.scheme, self._inlet.place, one.message, identity=one.identity)
-            if not self._held.meet(ref, one.handle):
-                continue
-            self._messages[ref] = one.message
-            if one.deliveries == 1:
-                await self._hand_on(ref)
-            elif (reason := self._suspects.add(ref, self._attempts.of(ref), one.deliveries)) is not None:
-                await self._bury(ref, "poison", reason)
+            if self._held.meet(ref, one.handle):
+                self._messages[ref] = one.message
+                met[ref] = one.deliveries
+        try:
+            await self._attempts.learn([ref for ref, deliveries in met.items() if deliveries > 1])
+            while met:
+                ref = next(iter(met))
+                await self._sort(ref, met.pop(ref))
+        except SourceUnavailable:
+            await self._give_back(list(met))
+            raise
+
+    async def _sort(self, ref: str, deliveries: int) -> None:
+        """Hand a message on, have it wait among the suspects, or bury it."""
+        if deliveries == 1:
+            await self._hand_on(ref)
+        elif (reason := self._suspects.add(ref, self._attempts.of(ref), deliveries)) is not None:
+            await self._bury(ref, "poison", reason)
 
     async def _hand_on_suspects(self) -> None:
         """Hand on those of the messages delivered before whose turn it is; each is noted before that."""

@@ -7,6 +7,7 @@ writer       the connection that writes: one transaction a group of changes
 opening      deliveries recognised or new, whose they are, what is known of them
 changes      dispatches, deferrals, results
 retention    content past its retention
+notes        small facts, of a worker or of the fleet
 reads, books what can be asked, on a second connection
 ledger       all of it as one worker has it
 ============ ======================================================================================

@@ -10,9 +10,9 @@ from anyio import CancelScope
 from worker.claim import Claim
 from worker.errors import StateError, StorageFull
 from worker.ledger.commits import Commits
-from worker.ledger.postgres import changes, retention
+from worker.ledger.postgres import changes, notes, retention
 from worker.ledger.postgres.opening import Opening
-from worker.ledger.postgres.reads import FLEET, PostgresReads
+from worker.ledger.postgres.reads import PostgresReads
 from worker.ledger.postgres.schema import make_ready
 from worker.ledger.postgres.writer import Step, Writer
 from worker.ports import Arrival, Emission, OpenedBatch, Position, Record, Spent
@@ -20,10 +20,6 @@ from worker.postgres.address import Address
 from worker.postgres.session import Connection, connect, disconnect, translated
 
 T = TypeVar("T")
-
-NOTE = """
-INSERT INTO notes VALUES ($1, $2, $3) ON CONFLICT (worker, key) DO UPDATE SET value = excluded.value
-"""
 
 ADVANCE = """
 INSERT INTO sinks VALUES ($1, $2, $3, $4)
@@ -82,12 +78,12 @@ async def note_for_fleet(address: Address, key: str, value: str | None) -> bool:
     with translated(address):
         connection = await _ready(address)
         try:
-            forgotten = await connection.execute("DELETE FROM notes WHERE worker = $1 AND key = $2", FLEET, key)
+            was_there = await notes.forget(connection, notes.FLEET, [key])
             if value is not None:
-                await connection.execute(NOTE, FLEET, key, value)
+                await notes.note(connection, notes.FLEET, [(key, value)])
         finally:
             await disconnect(connection, address)
-    return not str(forgotten).endswith(" 0")
+    return was_there
 
 
 class PostgresLedger(PostgresReads):
@@ -181,9 +177,13 @@ class PostgresLedger(PostgresReads):
         """Remember a small fact of this worker across restarts."""
 
         async def noted(connection: Connection, writer: Writer) -> None:
-            await connection.execute(NOTE, writer.tenure.worker, key, value)
+            await notes.note(connection, writer.tenure.worker, [(key, value)])
 
         await self._change(noted)
+
+    async def note_in_work(self, counts: Mapping[str, int]) -> None:
+        """Note for the fleet how often messages were in work; a count of one or less forgets."""
+        await self._change(lambda connection, _: notes.note_in_work(connection, counts))
 
     async def hold_parked(self) -> None:
         """Be the only one of the fleet who sends parked claims again, until we close.

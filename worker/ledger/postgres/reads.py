@@ -12,7 +12,7 @@ import anyio
 from worker.errors import SettingsError, SinkUnavailable, StateError
 from worker.ledger.balance import Balance
 from worker.ledger.parked import ParkedClaim, ParkedFilter, ParkedGroup
-from worker.ledger.postgres import books
+from worker.ledger.postgres import books, notes
 from worker.ledger.seam import BEFORE_ALL
 from worker.ports import BatchSummary, Earlier, Emission, Position, ReplayBatch
 from worker.postgres.address import Address
@@ -22,7 +22,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 AGAIN_S = 1.0
-FLEET = 0  # the worker whose notes are everybody's
 ORDINALS = 1 << 32
 
 NEWER = """
@@ -123,7 +122,7 @@ class PostgresReads:
 
     async def replay_batches(self, claims: Mapping[int, int]) -> Sequence[ReplayBatch]:
         """Describe batches of which some claims are to be sent again; `claims` maps batch number to how many."""
-        return await self._read(books.find_replay_batches, claims, self._worker or FLEET)
+        return await self._read(books.find_replay_batches, claims, self._worker or notes.FLEET)
 
     async def earlier(self, batch_number: int) -> Earlier:
         """Tell what claims of the batch that are sent again supersede, and what that has cost already."""
@@ -163,11 +162,15 @@ class PostgresReads:
 
     async def noted(self, key: str) -> str | None:
         """Recall what `note` remembered."""
-        return await self._read(_noted, self._worker, key)
+        return (await self._read(notes.find, self._worker, [key])).get(key)
 
     async def fleet_noted(self, key: str) -> str | None:
         """Recall what was noted for all workers."""
-        return await self._read(_noted, FLEET, key)
+        return (await self._read(notes.find, notes.FLEET, [key])).get(key)
+
+    async def in_work(self, refs: Sequence[str]) -> Mapping[str, int]:
+        """Tell how often these messages were in work when a worker died; those alone of which that is noted."""
+        return await self._read(notes.find_in_work, refs)
 
     async def answered(self, refs: Sequence[str], environment: str) -> Mapping[str, int]:
         """Tell how many claims of the batches that were delivered under these refs have an answer."""
@@ -219,8 +222,3 @@ async def _emissions(connection: Connection, query: str, *args: object) -> list[
 
 async def _value(connection: Connection, query: str) -> int:
     return int(await connection.fetchval(query))
-
-
-async def _noted(connection: Connection, worker: int | None, key: str) -> str | None:
-    value = await connection.fetchval("SELECT value FROM notes WHERE worker = $1 AND key = $2", worker, key)
-    return None if value is None else str(value)
