@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from tests.modelapi import Event, ModelApi, Outage
+from tests.modeltokens import TokenCall, TokenPlan
 from tests.virtualtime import run
 from worker.batches import OpenBatch
 from worker.flow.adaptive import AdaptiveLimiter
@@ -44,7 +45,7 @@ class Arrival(NamedTuple):
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run is made of; `at_once` and `lying` as in `ModelApi`. `fixed` keeps the bound on calls in flight."""
+    """What a run is made of; `at_once`, `lying` and `tokens` as in `ModelApi`. `fixed` keeps the bound."""
 
     service: SimulatorConfig
     arrivals: Sequence[Arrival]
@@ -54,13 +55,14 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     outages: Sequence[Outage] = ()
     lying: bool = False
     at_once: float = 0.0
+    tokens: TokenPlan | None = None
 
 
 class Found(msgspec.Struct):
     """What a run came to; times in seconds after its start.
 
     `results` are by patient control number; `took_by_arrival` has for each claim when its batch came, and how long from
-    then to the claim's last answer.
+    then to the claim's last answer. `most_token_calls` is how many were under way at once.
     """
 
     events: list[Event]
@@ -71,6 +73,8 @@ class Found(msgspec.Struct):
     gate: list[tuple[float, GateChange]] = []
     most_open: int = 0
     settled: int = 0
+    token_calls: list[TokenCall] = []
+    most_token_calls: int = 0
 
     @property
     def took_s(self) -> list[float]:
@@ -108,7 +112,13 @@ def _silence() -> Iterator[None]:
 
 async def _play(campaign: Campaign) -> Found:
     source, sink, ledger = MemorySource(), MemorySink(), MemoryLedger()
-    api = ModelApi(campaign.service, outages=campaign.outages, lying=campaign.lying, at_once=campaign.at_once)
+    api = ModelApi(
+        campaign.service,
+        outages=campaign.outages,
+        lying=campaign.lying,
+        at_once=campaign.at_once,
+        tokens=campaign.tokens,
+    )
     found = Found(api.events, "")
     flow = FlowSettings(mode="fixed" if campaign.fixed else "adaptive", max_in_flight=campaign.most_in_flight)
     settings = Settings(flow=flow, retry=campaign.retry)
@@ -139,8 +149,13 @@ async def _play(campaign: Campaign) -> Found:
         pipeline.drain()
 
     async with anyio.create_task_group() as group:
+        if api.tokens is not None:
+            group.start_soon(api.tokens.run)
         group.start_soon(produce)
         await pipeline.run()
+        group.cancel_scope.cancel()
+    if api.tokens is not None:
+        found.token_calls, found.most_token_calls = api.tokens.calls, api.tokens.most_under_way
     found.settled, found.told = len(source.settled), len(sink.taken)
     found.fingerprint = api.fingerprint()
     found.results = {

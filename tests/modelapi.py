@@ -12,8 +12,9 @@ from typing import NamedTuple
 import anyio
 from anyio.lowlevel import checkpoint
 
+from tests.modeltokens import ModelTokens, TokenPlan
 from worker.claim import Claim
-from worker.errors import Ambiguous
+from worker.errors import Ambiguous, CredentialsRefused, WorkerError
 from worker.precheck.evidence import HttpAnswer, Rules
 from worker.precheck.verdict import judge
 from worker.result import AttemptClass, Disposition, Reason, Verdict
@@ -33,6 +34,7 @@ _RULES = Rules()
 class Event(NamedTuple):
     """Something that the service saw, `at` seconds after its start: a claim was `posted` or `told`; a `probe`.
 
+    A claim was `barred` if its POST carried a token that is not good; that is no POST of the claim as counted here.
     `number` counts the POSTs of a claim; `said` is the HTTP status that was answered, 0 for none.
     """
 
@@ -47,7 +49,8 @@ class ModelApi:
     """`worker.ports.Api` by the simulator's models. Made inside the loop whose time it lives in.
 
     In an outage, given in seconds from the start, every call is answered with 503 after 50 ms; the health endpoint
-    says so, too, unless it is `lying`. `at_once` may name an instant: calls before it all end in it, and fail.
+    says so, too, unless it is `lying`. `at_once` may name an instant: calls before it all end in it, and fail. With
+    `tokens` every call needs a good one, as `worker.precheck.client` gets and uses them; `tokens.run` must be running.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class ModelApi:
         outages: Sequence[Outage] = (),
         lying: bool = False,
         at_once: float = 0.0,
+        tokens: TokenPlan | None = None,
     ) -> None:
         self.events: list[Event] = []
         self.in_flight = 0
@@ -68,6 +72,7 @@ class ModelApi:
         self._load = Load()
         self._numbers: Counter[str] = Counter()
         self._began = anyio.current_time()
+        self.tokens = None if tokens is None else ModelTokens(tokens, config.seed, lambda: self.now)
 
     @property
     def now(self) -> float:
@@ -80,11 +85,17 @@ class ModelApi:
         return any(since <= self.now < until for since, until in self._outages)
 
     async def authorize(self) -> None:
-        """Succeed."""
+        """Get a token, if they are needed."""
         await checkpoint()
+        if self.tokens is not None:
+            await self.tokens.provider.get()
 
     async def healthy(self) -> bool:
         """Be healthy unless there is an outage, or lie."""
+        try:
+            await self.authorize()
+        except WorkerError:
+            return False
         self.events.append(Event(self.now, "probe"))
         await anyio.sleep(REFUSAL_S)
         return self._lying or not self.out
@@ -92,6 +103,7 @@ class ModelApi:
     async def attempt(self, claim: Claim) -> Verdict:
         """Answer by the models."""
         name = claim.facts.patient_control_number
+        generation = await self._enter(name)
         self._numbers[name] += 1
         number = self._numbers[name]
         self.events.append(Event(self.now, "posted", name, number))
@@ -104,11 +116,26 @@ class ModelApi:
         if status != OK:
             retry_after_s = float(self._config.faults.retry_after_s) if status == 429 else None
             return judge(HttpAnswer(status, b"", retry_after_s=retry_after_s), claim.facts, _RULES)
+        if self.tokens is not None:
+            self.tokens.provider.accepted(generation)
         return spoken(self._verdicts.choose(name, number))
 
     def fingerprint(self) -> str:
         """Return a hash of all that happened, in order and with its time."""
         return hashlib.sha256(repr(self.events).encode()).hexdigest()
+
+    async def _enter(self, name: str) -> int:
+        """Get past the door with a good token, at the second try at most, and say which generation it was."""
+        if self.tokens is None:
+            return 0
+        for _ in range(2):
+            token = await self.tokens.provider.get()
+            if self.tokens.lets_in(token):
+                return token.generation
+            self.events.append(Event(self.now, "barred", name, self._numbers[name] + 1, 401))
+            await anyio.sleep(REFUSAL_S)
+            self.tokens.provider.refused(token.generation)
+        raise CredentialsRefused("unauthorized", "a fresh token is refused")
 
     def _begin(self, name: str, number: int) -> tuple[float, str]:
         config, faults = self._config, self._config.faults

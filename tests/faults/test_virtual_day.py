@@ -1,17 +1,22 @@
 """A day of traffic in virtual time: a curve, bulk and large batches, some failures all day long, two outages.
 
+Tokens live for a quarter of an hour; some calls for one are slow or fail, and some tokens are revoked in use.
+
 The short form has some five thousand claims; `PRECHECK_VIRTUAL=20` makes the day twenty times as busy.
 """
 
 import math
 import os
 import random
+from collections import Counter
 
 import pytest
 
 from tests.campaigns import Arrival as Batch
-from tests.campaigns import Campaign, percentile, play
+from tests.campaigns import Campaign, Found, percentile, play
+from tests.modeltokens import TokenPlan
 from worker.flow.gate import GateState
+from worker.precheck.token import HOLD_S
 from worker.result import Disposition
 from worker.simulator.config import FaultSettings, SimulatorConfig
 
@@ -20,6 +25,7 @@ DAY_S, HOUR_S = 86_400.0, 3_600.0
 MOST_IN_FLIGHT = 50
 MOST_OPEN = 512  # max(512, 4 * MOST_IN_FLIGHT), as the pipeline has it
 OUTAGES = [(10 * HOUR_S + 60.0, 10 * HOUR_S + 360.0), (18 * HOUR_S, 18 * HOUR_S + 600.0)]
+LIFETIME_S = 900.0
 
 
 def day(seed: int) -> Campaign:
@@ -37,6 +43,12 @@ def day(seed: int) -> Campaign:
         arrivals=sorted(singles + bulk + large),
         most_in_flight=MOST_IN_FLIGHT,
         outages=OUTAGES,
+        tokens=TokenPlan(
+            lifetime_s=LIFETIME_S,
+            slow=0.1,
+            failing=0.2,
+            revoked_at=[8 * HOUR_S + 5.0, 10 * HOUR_S + 30.0, 14 * HOUR_S + 20.0, *chance.sample(range(86_400), 10)],
+        ),
     )
 
 
@@ -54,6 +66,7 @@ def test_a_day_with_two_outages_tells_every_claim_once(capsys: pytest.CaptureFix
     assert [change.state for _, change in found.gate] == [GateState.SHUT, GateState.HALF_OPEN, GateState.OPEN] * 2
     assert 256 < found.most_open <= MOST_OPEN
     assert len(found.posts) <= 1.1 * claims
+    assert_tokens_cost_nothing(found)
     quiet = sorted(took for at, took in found.took_by_arrival if not any(near(at, outage) for outage in OUTAGES))
     assert percentile(quiet, 0.5) < 30.0
     assert percentile(found.took_s, 1.0) < 900.0
@@ -64,6 +77,45 @@ def test_a_day_with_two_outages_tells_every_claim_once(capsys: pytest.CaptureFix
             + ", ".join(f"P{100 * share:g} {percentile(found.took_s, share):.0f} s" for share in (0.5, 0.95, 0.99, 1))
             + f"; P50 away from outages {percentile(quiet, 0.5):.0f} s"
         )
+
+
+def assert_tokens_cost_nothing(found: Found) -> None:
+    """No attempt is barred twice, no call for a token is made beside another, nor oftener than tokens ask for."""
+    barred = Counter((event.claim, event.number) for event in found.events if event.kind == "barred")
+    said = Counter(call.said for call in found.token_calls)
+
+    assert barred
+    assert set(barred.values()) == {1}
+    assert found.most_token_calls == 1
+    assert set(said) == {"granted", "failed"}
+    assert DAY_S / LIFETIME_S < said["granted"] < DAY_S / (0.7 * LIFETIME_S) + 13
+    assert 0 < said["failed"] < said["granted"]
+
+
+def test_a_secret_that_ends_pauses_the_day_with_one_alarm_until_another_lies_in_its_place() -> None:
+    ends_at, rotated_at = 1_800.0, 5_400.0
+    arrivals = [Batch(number / 2, 1) for number in range(14_400)]
+    campaign = Campaign(
+        service=SimulatorConfig(seed=837, latency_scale=1.0, mix={"accepted": 1.0}),
+        arrivals=arrivals,
+        most_in_flight=MOST_IN_FLIGHT,
+        tokens=TokenPlan(lifetime_s=LIFETIME_S, secret_ends_at=ends_at, rotated_at=rotated_at),
+    )
+
+    found = play(campaign)
+
+    assert found.told == len(found.results) == len(arrivals)
+    assert {(result.disposition, result.attempts) for result in found.results.values()} == {(Disposition.ACCEPTED, 1)}
+    assert [(change.state, change.reason) for _, change in found.gate if change.came] == [
+        (GateState.SHUT, "credentials")
+    ]
+    shut_at, opened_at = found.gate[0][0], found.gate[-1][0]
+    assert ends_at < shut_at < ends_at + 5.0
+    assert rotated_at < opened_at < rotated_at + 90.0  # a probe at most a minute later
+    assert not any(shut_at < event.at < rotated_at for event in found.posts)
+    refused = [call for call in found.token_calls if call.said == "refused"]
+    assert 2 <= len(refused) <= 2 + (rotated_at - ends_at) / HOLD_S
+    assert found.most_token_calls == 1
 
 
 def near(at: float, outage: tuple[float, float]) -> bool:
