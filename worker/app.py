@@ -15,6 +15,7 @@ import structlog
 
 from worker import __version__, sinks, sources
 from worker.brokers.attempts import Attempts, attempts_beside
+from worker.brokers.fetched import fetched_folder
 from worker.errors import CredentialsRefused, StateError, TokenUnavailable, Unfinished
 from worker.fleet import open_sharing
 from worker.flow.gate import GateState
@@ -161,6 +162,7 @@ def _source(settings: Settings, heir: Heir | None, attempts: Attempts, *, create
         heir=heir,
         prefetch=settings.flow.max_in_flight,
         attempts=attempts,
+        fetched=fetched_folder(settings.state.url),
         create=create,
     )
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.brokers.references import SMALL_BYTES, BadReference, file_reference, references_below
+from worker.brokers.references import SMALL_BYTES, BadReference, file_reference, references_of
+from worker.settings import InputSettings
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def shared(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("reference", ["file:day/a b.837", "file:day/a%20b.837", "file:day/../day/a b.837"])
 async def test_a_file_below_the_folder_is_read(shared: Path, reference: str) -> None:
-    fetched = await references_below(str(shared)).fetch(reference)
+    fetched = await references_of(InputSettings(reference_root=str(shared))).fetch(reference)
 
     assert (fetched.data, fetched.size) == (b"ISA", 3)
 
@@ -27,7 +28,7 @@ async def test_a_file_below_the_folder_is_read(shared: Path, reference: str) -> 
 async def test_a_large_file_is_named_and_not_read(shared: Path) -> None:
     (shared / "large.837").write_bytes(b"x" * (SMALL_BYTES + 1))
 
-    fetched = await references_below(str(shared)).fetch(file_reference(shared / "large.837"))
+    fetched = await references_of(InputSettings(reference_root=str(shared))).fetch(file_reference(shared / "large.837"))
 
     assert (fetched.data, fetched.path, fetched.size) == (None, shared / "large.837", SMALL_BYTES + 1)
 
@@ -57,11 +58,11 @@ async def test_everything_else_is_refused_with_a_reason(shared: Path, reference:
     os.mkfifo(shared / "fifo.837")
 
     with pytest.raises(BadReference) as refused:
-        await references_below(str(shared)).fetch(reference)
+        await references_of(InputSettings(reference_root=str(shared))).fetch(reference)
 
     assert refused.value.code == code
 
 
 async def test_without_a_folder_no_file_is_read(shared: Path) -> None:
     with pytest.raises(BadReference, match=r"input\.reference_root is not set"):
-        await references_below("").fetch(file_reference(shared / "day/a b.837"))
+        await references_of(InputSettings()).fetch(file_reference(shared / "day/a b.837"))

@@ -3,7 +3,8 @@
 ============ ======================================================================================
 address      a broker's URL taken apart; its password in no message
 messages     what a message carries: a batch or a reference to one, and who it is
-references   from a reference to the bytes: ``file:`` below one folder; a scheme is one resolver
+references   from a reference to the bytes: ``file:`` below one folder, ``s3:`` in named places
+fetched      files that references from afar were fetched into, until their batch is settled
 engine       the seams of an engine: `Inlet` for taking, `Sender` for publishing
 held         the messages that are ours, by ref; a redelivery of one is no second delivery
 attempts     how often a message was in work when a worker died; durable before it is in work again

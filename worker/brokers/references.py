@@ -1,18 +1,29 @@
 """From a reference in a message to the batch it names; one resolver a scheme.
 
 ``file:`` names a file below one configured folder, absolutely or relative to it. Wherever links lead, what is read
-lies below that folder. The file stays where it is: it is the producer's.
+lies below that folder. The file stays where it is: it is the producer's. ``s3:`` names an object below one of the
+configured places (`worker.brokers.s3`); it is fetched. Neither is ever followed elsewhere because a message says so.
 """
 
 import hashlib
 import os
 import stat
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
+import anyio
 import anyio.to_thread
 import msgspec
+
+from worker.brokers.extras import needs_extra
+from worker.brokers.fetched import FetchedFiles
+from worker.errors import SourceUnavailable
+from worker.settings import InputSettings
+
+if TYPE_CHECKING:
+    from worker.brokers.s3 import S3Objects
 
 SMALL_BYTES = 1 << 20
 
@@ -35,7 +46,34 @@ class Fetched(msgspec.Struct, frozen=True):
     let_go: Callable[[], None] | None = None
 
 
-Resolver = Callable[[str], Awaitable[Fetched]]
+class Resolver(Protocol):
+    """Follows the references of one scheme. References of one `lane` wait for each other, others need not."""
+
+    async def open(self) -> None:
+        """Prepare.
+
+        :raises worker.errors.SourceUnavailable: if that is not possible for now.
+        """
+        ...
+
+    def lane(self, reference: str) -> str:
+        """Name what the reference leads to, as far as it may be out of reach as a whole."""
+        ...
+
+    async def fetch(self, reference: str) -> Fetched:
+        """Follow the reference; see `References.fetch`."""
+        ...
+
+    async def look(self) -> None:
+        """See whether what references may name can be read.
+
+        :raises worker.errors.SourceUnavailable: if not; says why.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Disconnect; idempotent."""
+        ...
 
 
 class References:
@@ -44,32 +82,99 @@ class References:
     def __init__(self, resolvers: Mapping[str, Resolver]) -> None:
         self._resolvers = dict(resolvers)
 
+    async def open(self) -> None:
+        """Prepare every resolver.
+
+        :raises worker.errors.SourceUnavailable: if that is not possible for now.
+        """
+        for resolver in self._resolvers.values():
+            await resolver.open()
+
+    def lane(self, reference: str) -> str:
+        """Name what the reference leads to; those of one lane wait for each other."""
+        scheme, resolver = self._resolver(reference)
+        return f"{scheme}:{resolver.lane(reference)}" if resolver else ""
+
     async def fetch(self, reference: str) -> Fetched:
         """Follow the reference.
 
         :raises BadReference: if that is not possible, ever.
         :raises worker.errors.SourceUnavailable: if it is not possible for now.
         """
-        scheme, colon, _ = reference.partition(":")
-        resolver = self._resolvers.get(scheme) if colon else None
+        _, resolver = self._resolver(reference)
         if resolver is None:
-            known = ", ".join(f"{name}:" for name in self._resolvers) or "none (input.reference_root is not set)"
+            known = ", ".join(f"{name}:" for name in self._resolvers)
+            known = known or "none (input.reference_root is not set, nor is input.reference_buckets)"
             raise BadReference("reference_unknown", f"no reference of this kind is followed here, known are {known}")
-        return await resolver(reference)
+        return await resolver.fetch(reference)
+
+    async def look(self) -> None:
+        """See whether what references may name can be read.
+
+        :raises worker.errors.SourceUnavailable: if not; says why.
+        """
+        for resolver in self._resolvers.values():
+            await resolver.look()
+
+    async def close(self) -> None:
+        """Let go of everything; idempotent."""
+        for resolver in self._resolvers.values():
+            await resolver.close()
+
+    def _resolver(self, reference: str) -> tuple[str, Resolver | None]:
+        scheme, colon, _ = reference.partition(":")
+        return scheme, self._resolvers.get(scheme) if colon else None
 
 
-def references_below(root: str) -> References:
-    """Follow ``file:`` below `root`; nothing if it is empty."""
-    return References({"file": file_resolver(Path(root).absolute())} if root else {})
+def references_of(settings: InputSettings, fetched: Path | None = None) -> References:
+    """Follow what the settings allow; `fetched` is this worker's folder for what is fetched.
+
+    :raises worker.errors.SettingsError: if a place is written wrong, or its library is missing.
+    """
+    resolvers: dict[str, Resolver] = {}
+    if settings.reference_root:
+        resolvers["file"] = FilesBelow(Path(settings.reference_root).absolute())
+    if settings.reference_buckets:
+        resolvers["s3"] = objects_of(settings, fetched)
+    return References(resolvers)
 
 
-def file_resolver(root: Path) -> Resolver:
-    """Make the resolver for files below `root`."""
+def objects_of(settings: InputSettings, fetched: Path | None = None) -> "S3Objects":
+    """Follow ``s3:``, and announce objects, in the places that the settings allow; `fetched` as above.
 
-    async def resolve(reference: str) -> Fetched:
-        return await anyio.to_thread.run_sync(_look, root, reference)
+    :raises worker.errors.SettingsError: if a place is written wrong, or its library is missing.
+    """
+    setting = "input.reference_buckets"
+    with needs_extra("s3", setting=setting):
+        from worker.brokers import s3
+    places = [s3.parse_bucket(url, setting=setting) for url in settings.reference_buckets]
+    return s3.S3Objects(places, FetchedFiles(fetched), most_bytes=settings.max_batch_bytes)
 
-    return resolve
+
+class FilesBelow:
+    """Follows ``file:`` below one folder (`Resolver`)."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def open(self) -> None:
+        """Nothing is to be prepared."""
+
+    def lane(self, reference: str) -> str:
+        """All files lie in one folder."""
+        return ""
+
+    async def fetch(self, reference: str) -> Fetched:
+        """Look at the file; see `References.fetch`."""
+        return await anyio.to_thread.run_sync(_look, self._root, reference)
+
+    async def look(self) -> None:
+        """See whether the folder is there; see `Resolver.look`."""
+        if not await anyio.Path(self._root).is_dir():
+            raise SourceUnavailable(f"input: {self._root} is no folder (input.reference_root)")
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 def file_reference(path: Path) -> str:

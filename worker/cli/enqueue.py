@@ -1,8 +1,8 @@
-"""`enqueue`: files onto a broker, each confirmed; the worker takes them from there."""
+"""`enqueue`: files, and references to objects, onto a broker, each confirmed; the worker takes them from there."""
 
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import anyio.to_thread
@@ -12,7 +12,7 @@ from rich.status import Status
 
 from worker.brokers.engine import Sender
 from worker.brokers.messages import Message
-from worker.brokers.references import file_reference
+from worker.brokers.references import BadReference, file_reference, objects_of
 from worker.brokers.senders import CLAIMS, sender_from_url
 from worker.claim import Delivery
 from worker.cli.console import is_terminal, plural, rows_table, stderr, stdout
@@ -25,7 +25,14 @@ EPILOG = """Examples:
 
   precheck-worker enqueue claims.837 --config config/redis.toml
 
-  precheck-worker enqueue /data/outgoing --create --to 'redis://127.0.0.1/0?stream=precheck:claims'"""
+  precheck-worker enqueue /data/outgoing --create --to 'redis://127.0.0.1/0?stream=precheck:claims'
+
+  precheck-worker enqueue s3://claims/2026-11-26/day.837 --config config/sqs.toml"""
+
+if TYPE_CHECKING:
+    from worker.brokers.s3 import S3Objects
+
+OBJECT = "s3://"
 
 AT_ONCE = 32
 # Larger files go by reference even where the broker takes them: a message is held in memory whole, by everybody.
@@ -48,7 +55,12 @@ def register(app: typer.Typer) -> None:
 
 
 def enqueue(
-    paths: Annotated[list[Path], typer.Argument(help="837 files, or folders of them; they stay where they are.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            help="837 files, folders of them, or s3://bucket/key; they stay where they are.", metavar="PATH…"
+        ),
+    ],
     config: Config = None,
     to: Annotated[
         str | None, typer.Option("--to", help="URL of the broker; without it the settings' input.url.", metavar="URL")
@@ -58,26 +70,63 @@ def enqueue(
     """Put 837 files on a broker, one message a file; on return the broker has confirmed each.
 
     What is too large for a message goes as a reference, if it lies below input.reference_root, a folder that the
-    workers see under the same path; it must stay there until it is processed. The very same file put there twice
-    counts once. The exit code is 1 if a file was not sent.
+    workers see under the same path; it must stay there until it is processed. An object in S3 goes as a reference to
+    what it is now, if it lies below input.reference_buckets. The very same file or object put there twice counts once.
+    The exit code is 1 if one was not sent.
     """
     settings = settings_from(config, online=False)
     sender = sender_from_url(to or settings.input.url, setting="--to" if to else "input.url", place=CLAIMS)
-    outcome = anyio.run(partial(_enqueue, sender, ListedFiles(paths, settings.input), settings.input, create=create))
+    urls = [path for path in paths if path.startswith(OBJECT)]
+    objects = objects_of(settings.input) if urls else None
+    files = ListedFiles([Path(path) for path in paths if not path.startswith(OBJECT)], settings.input)
+
+    async def work() -> Outcome:
+        outcome = Outcome()
+        announced = [] if objects is None else await _announced(urls, objects, outcome)
+        await _enqueue(sender, files, announced, settings.input, outcome, create=create)
+        return outcome
+
+    outcome = anyio.run(work)
     if outcome.refused:
         stdout().print(rows_table("Not sent", ("file", "why"), outcome.refused))
     stdout().print(f"{plural(outcome.sent, 'batch')} sent to {sender.shown}", markup=False)
     return 1 if outcome.refused else 0
 
 
-async def _enqueue(sender: Sender, files: ListedFiles, settings: InputSettings, *, create: bool) -> Outcome:
+async def _announced(urls: Sequence[str], objects: "S3Objects", outcome: Outcome) -> list[Message]:
+    """Make the messages of objects as they are now; those of which there can be none are noted with the reason."""
+    messages = []
+    try:
+        for url in urls:
+            try:
+                announced = await objects.announced(url)
+            except BadReference as bad:
+                outcome.refused.append((url, bad.text))
+            else:
+                name = announced.key.rpartition("/")[2]
+                messages.append(Message(b"", name=name, message_id=str(announced), reference=str(announced)))
+    finally:
+        await objects.close()
+    return messages
+
+
+async def _enqueue(
+    sender: Sender,
+    files: ListedFiles,
+    announced: Sequence[Message],
+    settings: InputSettings,
+    outcome: Outcome,
+    *,
+    create: bool,
+) -> None:
     await files.open()
-    outcome = Outcome()
     progress = Status("", console=stderr()) if is_terminal() else None
     try:
         await sender.open(create=create)
         if progress is not None:
             progress.start()
+        for place in range(0, len(announced), AT_ONCE):
+            await _send(sender, announced[place : place + AT_ONCE], outcome)
         while deliveries := await files.take(AT_ONCE):
             messages = [await _message(one, sender, settings, outcome) for one in deliveries]
             await _send(sender, [message for message in messages if message is not None], outcome)
@@ -88,10 +137,9 @@ async def _enqueue(sender: Sender, files: ListedFiles, settings: InputSettings, 
             progress.stop()
         await files.close()
         await sender.close()
-    return outcome
 
 
-async def _send(sender: Sender, messages: list[Message], outcome: Outcome) -> None:
+async def _send(sender: Sender, messages: Sequence[Message], outcome: Outcome) -> None:
     """Send until confirmed; one that was confirmed already keeps its id and counts once."""
     for number in range(TRIES):
         try:

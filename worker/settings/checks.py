@@ -18,6 +18,7 @@ from worker.settings.urls import BROKERS, host_of, http_problem, parse_listen, p
 
 INPUT_SCHEMES = ("dir", *BROKERS)
 OUTPUT_SCHEMES = ("jsonl", "edi", "postgresql", "postgres", *BROKERS)
+REFERENCE_SCHEMES = ("s3",)
 SHARED_SCHEMES = ("redis", "rediss")
 STATE_SCHEMES = ("sqlite", "postgresql", "postgres")
 MOST_NAME_CHARS = 100
@@ -128,6 +129,9 @@ def _places(settings: Settings) -> Iterator[Problem]:
     for url in settings.output.urls:
         if text := place_problem(url, OUTPUT_SCHEMES):
             yield Problem("output.urls", f"{text}, got {masked(url)}")
+    for url in settings.input.reference_buckets:
+        if text := place_problem(url, REFERENCE_SCHEMES):
+            yield Problem("input.reference_buckets", f"{text}, got {masked(url)}")
     if len(set(settings.output.urls)) < len(settings.output.urls):
         yield Problem("output.urls", "must not name the same place twice")
 

@@ -174,6 +174,10 @@ class InputSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reference_root: Annotated[
         str, Meta(description="Folder that file: references in messages may name files of; empty: none are followed.")
     ] = ""
+    reference_buckets: Annotated[
+        tuple[str, ...],
+        Meta(description="Places s3://bucket/folder/ that s3: references may name objects of; empty: none."),
+    ] = ()
 
 
 class OutputSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -19,7 +19,7 @@ from pathlib import Path
 from worker.brokers.attempts import Attempts
 from worker.brokers.engine import Inlet
 from worker.brokers.extras import needs_extra
-from worker.brokers.references import references_below
+from worker.brokers.references import references_of
 from worker.errors import SettingsError
 from worker.ports import Heir, Source
 from worker.settings import InputSettings
@@ -42,6 +42,7 @@ def from_url(
     heir: Heir | None = None,
     prefetch: int = PREFETCH,
     attempts: Attempts | None = None,
+    fetched: Path | None = None,
     create: bool = False,
 ) -> Source:
     """Make the source that `url` names; nothing is touched before its `open`.
@@ -49,7 +50,7 @@ def from_url(
     `worker_id` names this worker's folder or consumer; by default it is made of host and process. Of a folder: `heir`
     carries over what dead workers knew of its batches. Of brokers:
     `prefetch` is how many messages are held if the settings do not say, `attempts` is the poison counter,
-    `create` makes what is missing.
+    `fetched` is the folder for what references from afar lead to, `create` makes what is missing.
 
     :raises worker.errors.SettingsError: if no such source is known.
     """
@@ -60,7 +61,7 @@ def from_url(
             inlet,
             input_settings,
             prefetch=input_settings.prefetch or prefetch,
-            references=references_below(input_settings.reference_root),
+            references=references_of(input_settings, fetched),
             attempts=attempts or Attempts(),
             create=create,
         )

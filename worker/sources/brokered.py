@@ -3,8 +3,8 @@
 ::
 
     inlet ──▶ held? ──▶ again? ────────▶ reference? ──▶ ready ──▶ take ──▶ … ──▶ settle: acknowledge
-                          suspects,         dead letter
-                          dead letter
+                          suspects,         following,
+                          dead letter       dead letter
 
 A message is acknowledged when its results are in all sinks, and not before. One that is redelivered while it is held
 is no second delivery; one that is redelivered to another worker gets the same `ref`, and its results the same ids.
@@ -30,6 +30,7 @@ from worker.claim import Delivery
 from worker.errors import SettingsError, SourceUnavailable
 from worker.flow.bell import Bell
 from worker.settings import InputSettings
+from worker.sources.following import Following
 from worker.sources.suspects import Suspects
 
 log = structlog.get_logger()
@@ -57,6 +58,7 @@ class BrokerSource:
         self._prefetch = prefetch
         self._largest_bytes = settings.max_batch_bytes
         self._references = references
+        self._following = Following(references, self._make_ready, self._refuse_reference)
         self._attempts = attempts
         self._suspects = Suspects(settings.poison_after)
         self._create = create
@@ -79,6 +81,7 @@ class BrokerSource:
         await checkpoint()
         try:
             await self._attempts.open()
+            await self._references.open()
             await self._inlet.open(create=self._create)
         except SourceUnavailable as error:
             log.error("input.unavailable", detail=str(error))  # noqa: TRY400 - the place is named
@@ -92,12 +95,19 @@ class BrokerSource:
             self._leases = asyncio.create_task(keep_leases(self._inlet, self._held.handles))
 
     async def take(self, limit: int, *, wait: bool = True) -> Sequence[Delivery]:
-        """Take up to `limit` messages; see `worker.ports.Source.take`."""
+        """Take up to `limit` messages; see `worker.ports.Source.take`.
+
+        Where all that is there waits for references that cannot be followed for now, the input cannot be reached.
+        """
         await checkpoint()
         while not self._ready:
             under_way = self._filling is not None
             await self._filled(FETCH_WAIT_S if wait else 0.0)
-            if not (wait or self._ready or under_way):
+            if self._ready or self._following.busy:
+                continue
+            if (obstacle := self._following.obstacle) is not None:
+                raise SourceUnavailable(obstacle)
+            if not (wait or under_way):
                 return []
         return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
 
@@ -133,6 +143,7 @@ class BrokerSource:
             leases.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await leases
+        await self._following.close()
         self._ready.clear()
         await self._give_back(list(self._messages))
         await self._inlet.close()
@@ -153,6 +164,8 @@ class BrokerSource:
     async def _fill(self, wait_s: float) -> None:
         await self._connect()
         room = self._prefetch - len(self._held)
+        if self._following.busy:
+            wait_s = SOON_S
         if room > 0:
             await self._fetch(room, min(wait_s, SOON_S) if self._suspects.waiting else wait_s)
         else:
@@ -165,6 +178,8 @@ class BrokerSource:
             return
         try:
             await self._attempts.open()
+            if not self._ever_connected:
+                await self._references.open()
             await self._inlet.open(create=self._create)
         except SettingsError as error:
             if not self._ever_connected:
@@ -213,29 +228,26 @@ class BrokerSource:
             await self._hand_on(ref)
 
     async def _hand_on(self, ref: str) -> None:
-        """Make the delivery of a message, or refuse it if there can be none."""
+        """Make the delivery of a message, or refuse it if there can be none; a reference is followed first."""
         message = self._messages[ref]
-        try:
-            fetched = await self._content(message)
-        except BadReference as bad:
-            await self._bury(ref, bad.code, bad.text)
+        if message.reference:
+            self._following.add(ref, message.reference)
+        else:
+            await self._make_ready(ref, Fetched(len(message.body), data=message.body))
+
+    async def _make_ready(self, ref: str, fetched: Fetched) -> None:
+        """Let `take` give what a message led to."""
+        if fetched.size > self._largest_bytes:
+            await self._bury(ref, "too_large", f"{fetched.size} bytes, and input.max_batch_bytes is less")
             return
-        except SourceUnavailable:
-            await self._give_back([ref])
-            raise
         if fetched.let_go is not None:
             self._let_go[ref] = fetched.let_go
-        name = message.name or ref.rpartition(":")[2]
+        name = self._messages[ref].name or ref.rpartition(":")[2]
         self._ready.append(Delivery(name, ref, fetched.size, self._clock(), data=fetched.data, path=fetched.path))
+        self._freed.ring()
 
-    async def _content(self, message: Message) -> Fetched:
-        if not message.reference:
-            fetched = Fetched(len(message.body), data=message.body)
-        else:
-            fetched = await self._references.fetch(message.reference)
-        if fetched.size > self._largest_bytes:
-            raise BadReference("too_large", f"{fetched.size} bytes, and input.max_batch_bytes is less")
-        return fetched
+    async def _refuse_reference(self, ref: str, bad: BadReference) -> None:
+        await self._bury(ref, bad.code, bad.text)
 
     async def _bury(self, ref: str, code: str, text: str) -> None:
         message = self._messages[ref]

@@ -47,6 +47,13 @@ EVENTS: tuple[Event, ...] = (
         "errno",
         "raise the limit of inotify watches if batches should be found at once",
     ),
+    Event(
+        "input.reference_waits",
+        "warning",
+        "what a message refers to cannot be read for now; the message stays the worker's and is tried again",
+        "detail",
+        "bring the place back, or give the worker the rights that it names",
+    ),
     Event("input.available", "info", "the input can be reached again"),
     Event(
         "input.ack_lost",
