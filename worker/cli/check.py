@@ -9,15 +9,25 @@ import msgspec
 import typer
 
 from worker import fleet, sinks, sources
+from worker.brokers.references import references_of
+from worker.brokers.senders import CLAIMS, sender_from_url
 from worker.cli.console import stdout
 from worker.cli.diagnosis import health_advice, token_advice
 from worker.cli.options import Config, add_command, settings_from
-from worker.errors import CredentialsRefused, FleetUnavailable, SettingsError, StateError, TokenUnavailable, WorkerError
+from worker.errors import (
+    CredentialsRefused,
+    FleetUnavailable,
+    SettingsError,
+    SourceUnavailable,
+    StateError,
+    TokenUnavailable,
+    WorkerError,
+)
 from worker.flow.quota import limits_of
 from worker.ledger import is_shared, read_state
 from worker.openfiles import provide_open_files
 from worker.precheck import open_client
-from worker.settings import FlowSettings, Settings, warnings_of
+from worker.settings import FlowSettings, InputSettings, Settings, warnings_of
 
 EPILOG = """Examples:
 
@@ -103,9 +113,31 @@ async def _fleet(flow: FlowSettings) -> Iterable[Finding]:
     return [Finding("fleet", ok=True, detail="shared limits can be asked for")]
 
 
+async def _input(settings: InputSettings) -> list[Finding]:
+    """See whether the broker of the input, and what messages may refer to, can be reached; nothing is taken."""
+    if settings.url.startswith("dir:"):
+        return []
+    try:
+        sender = sender_from_url(settings.url, setting="input.url", place=CLAIMS)
+        references = references_of(settings)
+    except SettingsError:
+        return []  # told with the paths
+    try:
+        await sender.open(create=False)
+        await references.look()
+    except SettingsError as error:
+        return [Finding("input", ok=False, detail=problem, code=2) for problem in error.problems]
+    except (SourceUnavailable, StateError) as error:
+        return [Finding("input", ok=False, detail=f"{error}; the worker waits for it", code=3)]
+    finally:
+        await sender.close()
+        await references.close()
+    return [Finding("input", ok=True, detail=sender.shown)]
+
+
 async def _servers(settings: Settings) -> list[Finding]:
-    """See whether brokers and databases take results; what is missing is told, not made."""
-    findings = list(await _fleet(settings.flow))
+    """See whether brokers and databases can be reached; what is missing is told, not made."""
+    findings = [*await _input(settings.input), *await _fleet(settings.flow)]
     for url in settings.output.urls:
         try:
             sink = sinks.from_url(url)
