@@ -59,14 +59,14 @@ def recover(site: Site, given: Given, *died: Run) -> list[dict[str, Any]]:
     """Start the worker again, let it end, hold everything against what was given; return the results."""
     done = site.run_once()
     assert done.returncode == 0, done.stderr.decode()
+    reasons = [msgspec.json.decode(path.read_bytes()) for path in site.quarantine.glob("*.reason.json")]
+    assert "poison" not in [reason["code"] for reason in reasons], "a batch was taken for one that kills its worker"
     return hold_against(site, given, *died, done)
 
 
 def hold_against(site: Site, given: Given, *runs: Run) -> list[dict[str, Any]]:
     """Apply the oracle once all is done: in = out, none twice, all at rest, nothing said; return the results."""
     results = read_results(site.results)
-    quarantined = sorted(path.name for path in site.quarantine.iterdir()) if site.quarantine.exists() else []
-    assert quarantined == [], f"quarantined: {quarantined}"
     assert_one_result_each(results, given.claims.total())
     assert Counter(result["patient_control_number"] for result in results) == given.claims
     assert_ledger_at_rest(site.ledger)
