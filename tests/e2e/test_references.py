@@ -57,6 +57,17 @@ def test_an_object_that_was_announced_is_checked_claim_by_claim(fed: Site, store
     )
 
 
+def test_an_object_that_cannot_be_asked_for_is_named_and_not_sent(fed: Site, store: Store) -> None:
+    away = json.dumps([store.place("day", origin="http://127.0.0.1:9")])
+
+    enqueued = fed.run("enqueue", store.reference("day/claims.837"), "--create", PRECHECK_INPUT__REFERENCE_BUCKETS=away)
+
+    assert enqueued.returncode == 1
+    assert "cannot be reached" in " ".join(enqueued.stdout.decode().split())
+    assert "0 batches sent" in enqueued.stdout.decode()
+    assert b"Traceback" not in enqueued.stderr
+
+
 def test_check_says_what_the_input_lacks_and_which_command_makes_it(fed: Site) -> None:
     nowhere = fed.run("check")
     fed.run("enqueue", "s3://elsewhere/none.837", "--create")

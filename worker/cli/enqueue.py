@@ -17,7 +17,7 @@ from worker.brokers.senders import CLAIMS, sender_from_url
 from worker.claim import Delivery
 from worker.cli.console import is_terminal, plural, rows_table, stderr, stdout
 from worker.cli.options import Config, add_command, settings_from
-from worker.errors import StorageFull
+from worker.errors import SourceUnavailable, StorageFull
 from worker.settings import InputSettings
 from worker.sources.listed import ListedFiles
 
@@ -102,6 +102,8 @@ async def _announced(urls: Sequence[str], objects: "S3Objects", outcome: Outcome
                 announced = await objects.announced(url)
             except BadReference as bad:
                 outcome.refused.append((url, bad.text))
+            except SourceUnavailable as error:
+                outcome.refused.append((url, str(error)))
             else:
                 name = announced.key.rpartition("/")[2]
                 messages.append(Message(b"", name=name, message_id=str(announced), reference=str(announced)))
