@@ -6,12 +6,13 @@ parameter ``password_file``. Nothing of a URL but its scheme, host and parameter
 """
 
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from worker.errors import SettingsError
 from worker.settings import Secret, read_secret
+from worker.settings.urls import read_parameters
 
 COMMON = ("password_file", "ca_file")
 
@@ -49,21 +50,14 @@ def parse_address(url: str, *, setting: str, port: int, parameters: Mapping[str,
     try:
         parts = urlsplit(url)
         host, given_port = parts.hostname, parts.port
-        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        known = dict(sorted({**dict.fromkeys(COMMON, ""), **parameters}.items()))
+        values, problems = read_parameters(parts.query, known, setting=setting)
     except ValueError:
         raise SettingsError([f"{setting}: is no URL that can be read (port, host or parameters)"]) from None
     if not host:
         raise SettingsError([f"{setting}: must name a host, like {parts.scheme}://host/…"])
-    known = {**dict.fromkeys(COMMON, ""), **parameters}
-    problems = [
-        f"{setting}: unknown parameter {name[:40]!r}, known are {', '.join(sorted(known))}"
-        for name, _ in pairs
-        if name not in known
-    ]
-    problems += [f"{setting}: parameter {name} is empty" for name, value in pairs if name in known and not value]
     if problems:
         raise SettingsError(problems)
-    values = {**known, **dict(pairs)}
     password = unquote(parts.password or "")
     if values["password_file"]:
         password = read_secret(values["password_file"], setting=setting)

@@ -20,13 +20,13 @@ Nothing is taken from the environment or from files in a home folder.
 import re
 import ssl
 from typing import Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from worker.errors import SettingsError
 from worker.settings import Secret, read_secret
-from worker.settings.urls import is_loopback
+from worker.settings.urls import is_loopback, read_parameters
 
 PORT = 5432
 SSL_MODES = ("disable", "require", "verify-ca", "verify-full")
@@ -114,19 +114,12 @@ def parse_address(url: str, *, setting: str, place: Place = "table") -> Address:
     """
     try:
         parts = urlsplit(url)
-        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        known = dict.fromkeys(sorted((place, *_PARAMETERS)), "")
+        values, problems = read_parameters(parts.query, known, setting=setting)
         login, _, authority = parts.netloc.rpartition("@")
         hosts = _hosts(authority)
     except ValueError:
         raise SettingsError([f"{setting}: is no URL that can be read (port, host or parameters)"]) from None
-    known = sorted((place, *_PARAMETERS))
-    problems = [
-        f"{setting}: unknown parameter {name[:40]!r}, known are {', '.join(known)}"
-        for name, _ in pairs
-        if name not in known
-    ]
-    problems += [f"{setting}: parameter {name} is empty" for name, value in pairs if name in known and not value]
-    values = {**dict.fromkeys(known, ""), **dict(pairs)}
     user, _, password = login.partition(":")
     user = unquote(user) or values["user"]
     if values["host"].startswith("/") and not hosts:

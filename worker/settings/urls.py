@@ -2,8 +2,8 @@
 
 import ipaddress
 import re
-from collections.abc import Sequence
-from urllib.parse import SplitResult, unquote, urlsplit
+from collections.abc import Mapping, Sequence
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 BROKERS = ("amqp", "amqps", "nats", "redis", "rediss", "sqs")
 _PLAIN_BROKERS = ("amqp", "nats", "redis")
@@ -49,6 +49,21 @@ def http_problem(url: str, *, origin: bool = False, userinfo: bool = False) -> s
     if parts.scheme == "http" and not userinfo and not is_loopback(parts.hostname):
         return "must be https: plain http goes to loopback only, for it shows claims and credentials to the network"
     return None
+
+
+def read_parameters(query: str, known: Mapping[str, str], *, setting: str) -> tuple[dict[str, str], list[str]]:
+    """Read what stands after the ``?`` of a URL: all parameters, `known` ones by default as given, and what is wrong.
+
+    :raises ValueError: if it cannot be read.
+    """
+    pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    problems = [
+        f"{setting}: unknown parameter {name[:40]!r}, known are {', '.join(known)}"
+        for name, _ in pairs
+        if name not in known
+    ]
+    problems += [f"{setting}: parameter {name} is empty" for name, value in pairs if name in known and not value]
+    return {**known, **dict(pairs)}, problems
 
 
 def place_problem(url: str, schemes: Sequence[str]) -> str | None:

@@ -12,7 +12,7 @@ import msgspec
 
 from worker.brokers.references import BadReference
 from worker.errors import SettingsError
-from worker.settings.urls import http_problem
+from worker.settings.urls import http_problem, read_parameters
 
 SCHEME = "s3"
 PARAMETERS = ("region", "endpoint", "ca_file")
@@ -66,16 +66,9 @@ def parse_bucket(url: str, *, setting: str) -> Bucket:
         raise SettingsError([f"{setting}: must be places like s3://bucket/folder/"])
     name, _, folder = place.removeprefix("s3://").partition("/")
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        given, problems = read_parameters(query, dict.fromkeys(PARAMETERS, ""), setting=setting)
     except ValueError:
         raise SettingsError([f"{setting}: the parameters after ? cannot be read"]) from None
-    problems = [
-        f"{setting}: unknown parameter {parameter[:40]!r}, known are {', '.join(PARAMETERS)}"
-        for parameter, _ in pairs
-        if parameter not in PARAMETERS
-    ]
-    problems += [f"{setting}: parameter {one} is empty" for one, value in pairs if one in PARAMETERS and not value]
-    given = dict.fromkeys(PARAMETERS, "") | dict(pairs)
     folder = unquote(folder)
     if not _BUCKET.match(name):
         problems.append(f"{setting}: the bucket's name is none that S3 allows")

@@ -6,11 +6,12 @@ part of a URL: they come from where every AWS tool has them, the environment, th
 """
 
 import re
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
 from worker.errors import SettingsError
+from worker.settings.urls import read_parameters
 
 PARAMETERS = ("region", "endpoint", "dead", "group", "ca_file")
 FIFO = ".fifo"
@@ -56,16 +57,9 @@ def parse_queue(url: str, *, setting: str, queue: str = "") -> QueueAddress:
     """
     place, _, query = url.removeprefix("sqs:").partition("?")
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        given, problems = read_parameters(query, dict.fromkeys(PARAMETERS, ""), setting=setting)
     except ValueError:
         raise SettingsError([f"{setting}: the parameters after ? cannot be read"]) from None
-    problems = [
-        f"{setting}: unknown parameter {name[:40]!r}, known are {', '.join(PARAMETERS)}"
-        for name, _ in pairs
-        if name not in PARAMETERS
-    ]
-    problems += [f"{setting}: parameter {name} is empty" for name, value in pairs if name in PARAMETERS and not value]
-    given = dict.fromkeys(PARAMETERS, "") | dict(pairs)
     name, queue_url, origin, region = place or queue, "", "", ""
     if "/" in place or ":" in place:
         name, origin, region = _taken_apart(place)
