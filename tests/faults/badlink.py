@@ -30,6 +30,7 @@ _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 _BEYOND = {(1, 4): (3, 2), (2, 3): (4, 1)}
 WITHIN_S = 100.0
 FILES, PER_FILE = 6, 8
+MAX_ATTEMPTS = 20
 SEED = 837
 
 
@@ -84,7 +85,7 @@ def main(root: Path, loss: float, rate: str, attempt_timeout_s: str) -> None:
         within_s=WITHIN_S,
         PRECHECK_API__ATTEMPT_TIMEOUT_S=attempt_timeout_s,
         PRECHECK_API__CONNECT_TIMEOUT_S="2",
-        PRECHECK_RETRY__MAX_ATTEMPTS="20",
+        PRECHECK_RETRY__MAX_ATTEMPTS=str(MAX_ATTEMPTS),
         PRECHECK_FLOW__MAX_IN_FLIGHT="16",
         PRECHECK_TELEMETRY__LOG_LEVEL="debug",
     )

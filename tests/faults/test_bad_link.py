@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from tests.e2e.harness import log_lines
-from tests.faults.badlink import FILES, PER_FILE
+from tests.faults.badlink import FILES, MAX_ATTEMPTS, PER_FILE
 from tests.oracle import assert_ledger_at_rest, assert_one_result_each, read_results
 
 pytestmark = pytest.mark.fault(102)
@@ -68,6 +68,20 @@ def run_over(root: Path, *, loss: float, rate: str = "-", attempt_timeout_s: flo
     )
 
 
+def assert_same_verdicts(ended: Ended, good: Ended) -> None:
+    """Every claim has the verdict that it has over a good link.
+
+    But for those that the API never finishes checking: they use up their attempts over any link, and over a bad one
+    the last of them may be lost.
+    """
+    unfinished = {name for name, most in good.attempts.items() if most == MAX_ATTEMPTS}
+    lost = {name for name in unfinished if ended.verdicts[name] == ("undelivered", None)}
+
+    assert 0 < len(unfinished) < CLAIMS / 10
+    assert {**ended.verdicts, **{name: good.verdicts[name] for name in lost}} == good.verdicts
+    assert {name: ended.attempts[name] for name in lost} == dict.fromkeys(lost, MAX_ATTEMPTS)
+
+
 def assert_attempts_counted_once(ended: Ended) -> None:
     """Every attempt that arrived was counted, and every attempt but a claim's last left its line."""
     retried = Counter(line["claim_id"] for line in ended.log if line["event"] == "claim.retried")
@@ -84,7 +98,7 @@ def test_lost_packets_cost_time_and_no_verdict(
 ) -> None:
     ended = run_over(tmp_path, loss=loss, attempt_timeout_s=attempt_timeout_s)
 
-    assert ended.verdicts == good.verdicts
+    assert_same_verdicts(ended, good)
     assert_attempts_counted_once(ended)
     assert ended.told["dropped"] > 0.5 * loss * ended.told["carried"]
     if attempt_timeout_s < 5.0:
@@ -94,7 +108,7 @@ def test_lost_packets_cost_time_and_no_verdict(
 def test_a_narrow_link_costs_time_and_no_verdict(good: Ended, tmp_path: Path) -> None:
     ended = run_over(tmp_path, loss=0.0, rate="100kbit", attempt_timeout_s=10.0)
 
-    assert ended.verdicts == good.verdicts
+    assert_same_verdicts(ended, good)
     assert_attempts_counted_once(ended)
     assert ended.told["took_s"] > 2 * good.told["took_s"]
 
