@@ -41,19 +41,25 @@ MOST_CALLS = 200
 def watched(site: Site) -> Iterator[str]:
     """Name what calls must concern to be counted, for strace takes no folder for all that is in it."""
     spool = site.root / "spool"
-    for name in (*WATCHED, f"archive/{time.strftime('%Y-%m-%d', time.gmtime())}"):
-        yield from ("-P", str(spool / name))
+    for place in (*(spool / name for name in WATCHED), *days(site)):
+        yield from ("-P", str(place))
     for tail in ("-wal", "-shm", "-journal"):
         yield from ("-P", f"{site.ledger}{tail}")
 
 
-def failing_once(site: Site, call: str, error: str, n: int) -> tuple[Run, int]:
-    """Run to the end while the n-th call of each thread fails; and say how many did."""
+def failing_once(site: Site, call: str, error: str, n: int, *places: Path) -> tuple[Run, int]:
+    """Run to the end while the n-th call of each thread fails, only in `places` if any; and say how many did."""
     log = site.root / "strace"
+    where = [option for place in places for option in ("-P", str(place))] or watched(site)
     inject = f"inject={CALLS[call]}:error={error}:when={n}"
-    trace = ("strace", "-f", "--seccomp-bpf", "-qq", "-o", str(log), *watched(site), "-e", f"trace={CALLS[call]}")
+    trace = ("strace", "-f", "--seccomp-bpf", "-qq", "-o", str(log), *where, "-e", f"trace={CALLS[call]}")
     done = Run(site, ("run", "--once"), {}, program=(*trace, "-e", inject, *WORKER)).wait()
     return done, log.read_bytes().count(b"(INJECTED)")
+
+
+def days(site: Site) -> list[Path]:
+    """Name the archive's folders of today and tomorrow: the run may go on past midnight."""
+    return [site.archive / time.strftime("%Y-%m-%d", time.gmtime(time.time() + ahead_s)) for ahead_s in (0, 86_400)]
 
 
 def survive(site: Site, call: str, error: str, n: int) -> tuple[int, int]:
@@ -95,6 +101,22 @@ def test_a_call_that_fails_ends_in_a_clear_stop_or_in_nothing(site: Site, call: 
     _, failed = survive(site, call, error, n)
 
     assert failed > 0
+
+
+@pytest.mark.slow
+@pytest.mark.fault(33)
+@pytest.mark.parametrize("moved_into", ["archive", "quarantine"])
+def test_a_folder_whose_fsync_fails_stops_the_worker_for_a_move_may_not_be_on_disk(site: Site, moved_into: str) -> None:
+    given = put(site.inbox, files=3)
+    if moved_into == "quarantine":
+        (site.inbox / "bad.837").write_bytes(batch(claims=0))
+    places = days(site) if moved_into == "archive" else [site.quarantine]
+
+    hit, failed = failing_once(site, "fsync", "EIO", 1, *places)
+
+    assert failed == 1
+    assert (hit.returncode, hit.stderr) == (3, b"precheck-worker: input: the disk fails: EIO at fsync\n")
+    recover(site, given, hit)
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ class Source(Protocol):
         Without, returns an empty sequence once nothing is ready nor about to be decided.
 
         :raises worker.errors.SourceUnavailable: if the input cannot be reached for now.
+        :raises worker.errors.StateError: if its disk cannot be trusted any more; so do `settle` and `refuse`.
         """
         ...
 

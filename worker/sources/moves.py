@@ -11,6 +11,8 @@ import errno
 import os
 from collections.abc import Callable
 
+from worker.errors import StateError
+
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # The file, not the folder: a sticky folder, an immutable file, a mount on the file itself.
 NOT_MOVABLE = frozenset({errno.EPERM, errno.EACCES, errno.EBUSY, errno.EXDEV})
@@ -64,6 +66,36 @@ def open_folder(name: str | os.PathLike[str], *, within: int | None = None, foll
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     return os.open(name, flags, dir_fd=within)
+
+
+def sync_folder(folder_fd: int) -> None:
+    """Make durable what was moved into an open folder, or out of it.
+
+    :raises worker.errors.StateError: if that fails, whatever the reason: what is on the disk is unknown then, and a
+        second fsync would report success without writing.
+    """
+    try:
+        os.fsync(folder_fd)
+    except OSError as error:
+        raise _disk_fails(error) from None
+
+
+def sync_file(fd: int) -> None:
+    """Make durable what was written to an open file.
+
+    :raises OSError: if there is no room for it; write the file anew.
+    :raises worker.errors.StateError: if that fails otherwise.
+    """
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        raise _disk_fails(error) from None
+
+
+def _disk_fails(error: OSError) -> StateError:
+    return StateError(f"input: the disk fails: {errno.errorcode.get(error.errno or 0)} at fsync")
 
 
 def make_folder(name: str, *, within: int) -> None:

@@ -7,7 +7,7 @@ before anything lies in the folder.
 import fcntl
 import os
 
-from worker.sources.moves import NO_ROOM
+from worker.sources.moves import NO_ROOM, sync_file, sync_folder
 
 OWNER = "owner"
 MOST_WILL_BYTES = 16 << 10
@@ -48,15 +48,16 @@ def write_will(owner_fd: int, folder_fd: int, will: bytes) -> None:
     """Leave a will, durably; none where there is no room for it.
 
     :raises OSError: if it cannot be written otherwise.
+    :raises worker.errors.StateError: if the disk fails.
     """
     if read_will(owner_fd) == will:
         return
     os.ftruncate(owner_fd, 0)
     try:
         os.pwrite(owner_fd, will, 0)
-        os.fsync(owner_fd)
+        sync_file(owner_fd)
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
         os.ftruncate(owner_fd, 0)
-    os.fsync(folder_fd)
+    sync_folder(folder_fd)

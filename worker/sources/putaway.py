@@ -1,10 +1,10 @@
 """What becomes of the batches in our work folder: archived, quarantined, or back to where they came from.
 
-Only a lack of room is an error here. If the spool cannot be reached, the batch is kept on a list and put away when
-it can be; should we end before, the next start finds it in ``work/``, and the ledger knows what it was.
+Only a lack of room is an error here, and a disk that fails at fsync. If the spool cannot be reached, the batch is kept
+on a list and put away when it can be; should we end before, the next start finds it in ``work/``, and the ledger knows
+what it was.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from errno import errorcode
@@ -12,7 +12,7 @@ from errno import errorcode
 import structlog
 
 from worker.errors import StateError, StorageFull
-from worker.sources.moves import NO_ROOM, NOT_MOVABLE, rename_new
+from worker.sources.moves import NO_ROOM, NOT_MOVABLE, rename_new, sync_folder
 from worker.sources.names import displayed
 from worker.sources.returned import Returned
 from worker.sources.shelves import Archive, Quarantine
@@ -64,6 +64,7 @@ class PutAway:
         """Archive what is held under these refs; durable on return.
 
         :raises worker.errors.StorageFull: if there is no room; what was done stays done, call again.
+        :raises worker.errors.StateError: if the disk fails.
         """
         try:
             self._archive_all(refs)
@@ -73,7 +74,10 @@ class PutAway:
             self._later |= {ref: None for ref in refs if ref in self._held}
 
     def refuse(self, ref: str, finding: Finding) -> None:
-        """Quarantine what is held under this ref; durable on return."""
+        """Quarantine what is held under this ref; durable on return.
+
+        :raises worker.errors.StateError: if the disk fails.
+        """
         held = self._held.get(ref)
         if held is None:
             return
@@ -125,12 +129,13 @@ class PutAway:
         """Move a file from an open folder to the quarantine; durable on return.
 
         :raises OSError: if it cannot be moved.
+        :raises worker.errors.StateError: if the disk fails.
         """
         try:
             self._quarantine.put(folder_fd, entry, name, finding.code, finding.text)
         except FileNotFoundError:
             return
-        os.fsync(folder_fd)
+        sync_folder(folder_fd)
         structlog.get_logger().warning(
             "input.quarantined", batch=displayed(name), code=finding.code, detail=finding.text
         )
@@ -152,7 +157,7 @@ class PutAway:
             finally:
                 if batches:
                     day.sync()
-                    os.fsync(self._spool.work.fd)
+                    sync_folder(self._spool.work.fd)
         structlog.get_logger().debug("input.archived", batches=batches)
 
     def _gone(self, ref: str, held: Held) -> None:

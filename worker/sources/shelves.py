@@ -6,7 +6,8 @@ from typing import Self
 
 import msgspec
 
-from worker.sources.moves import make_folder, open_folder, rename_new
+from worker.errors import StateError
+from worker.sources.moves import make_folder, open_folder, rename_new, sync_file, sync_folder
 from worker.sources.names import NAME_BYTES, REASON_TAIL, numbered
 
 _MOST_REMEMBERED = 4096
@@ -24,11 +25,12 @@ class Archive:
         """Open the folder of the day on which `now` lies, seconds since the epoch; use it in a ``with`` block.
 
         :raises OSError: if it cannot be made.
+        :raises worker.errors.StateError: if the disk fails.
         """
         day = time.strftime("%Y-%m-%d", time.gmtime(now))
         make_folder(day, within=self._root)
         if day != self._day:
-            os.fsync(self._root)
+            sync_folder(self._root)
             self._day = day
             self._last = {}
         return Day(open_folder(day, within=self._root), self._last)
@@ -67,8 +69,11 @@ class Day:
             return target
 
     def sync(self) -> None:
-        """Make what was put here durable."""
-        os.fsync(self._fd)
+        """Make what was put here durable.
+
+        :raises worker.errors.StateError: if the disk fails.
+        """
+        sync_folder(self._fd)
 
 
 class Quarantine:
@@ -84,6 +89,7 @@ class Quarantine:
 
         :raises FileNotFoundError: if the file is gone; then nothing is left here of it.
         :raises OSError: if it cannot be moved.
+        :raises worker.errors.StateError: if the disk fails.
         """
         reason = msgspec.json.encode({"code": code, "text": text})
         number = 1
@@ -94,7 +100,7 @@ class Quarantine:
             except FileExistsError:
                 number += 1
             else:
-                os.fsync(self._fd)
+                sync_folder(self._fd)
                 return target
 
     def _put(self, folder_fd: int, entry: str, target: str, reason: bytes) -> None:
@@ -103,10 +109,10 @@ class Quarantine:
         try:
             try:
                 os.write(fd, reason)
-                os.fsync(fd)
+                sync_file(fd)
             finally:
                 os.close(fd)
             rename_new(folder_fd, entry, self._fd, target)
-        except OSError:
+        except (OSError, StateError):
             os.unlink(note, dir_fd=self._fd)
             raise
