@@ -21,6 +21,7 @@ after_mark            a batch is done in the ledger, and still in the work folde
 after_move            … and in the archive
 recovery_tail_found   a torn record was found at the end of the results file
 recovery_tail_cut     … and is cut off, not synced
+recovery_tail_synced  what the results file holds and the ledger may not know of is on disk
 recovery_work_moved   one batch of a dead worker is in our work folder, others may not be
 recovery_work_emptied … all are, the dead worker's folder still stands
 inherited             our ledger knows what a dead worker's knows of its batches, which are still in its folder

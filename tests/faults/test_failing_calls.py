@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import WORKER, Run, Simulator, Site
-from tests.faults.crashing import hold_against, put, recover, refusal
+from tests.faults.crashing import die, hold_against, put, recover, refusal, rows
 from tests.spools import batch
 
 LONG = os.environ.get("PRECHECK_FAILING_CALLS") == "1"
@@ -117,6 +117,26 @@ def test_a_folder_whose_fsync_fails_stops_the_worker_for_a_move_may_not_be_on_di
     assert failed == 1
     assert (hit.returncode, hit.stderr) == (3, b"precheck-worker: input: the disk fails: EIO at fsync\n")
     recover(site, given, hit)
+
+
+@pytest.mark.slow
+@pytest.mark.fault(7)
+@pytest.mark.fault(33)
+@pytest.mark.parametrize("call", ["pwrite", "fsync"])
+def test_results_found_at_the_start_are_written_again_and_synced_before_the_ledger_relies_on_them(
+    site: Site, call: str
+) -> None:
+    given = put(site.inbox, files=1)
+    died = die(site, "sink_after_write:1")
+    written = site.results.read_bytes()
+
+    hit, failed = failing_once(site, call, "EIO", 1, site.results)
+
+    assert failed == 1
+    assert (hit.returncode, hit.stderr.endswith(b": EIO\n")) == (3, True)
+    assert rows(site, "SELECT count(*) FROM sinks") == [(0,)]
+    recover(site, given, died, hit)
+    assert site.results.read_bytes() == written
 
 
 @pytest.mark.slow

@@ -404,6 +404,23 @@ async def test_a_file_rotated_within_its_folder_is_read_to_its_end(tmp_path: Pat
     assert path.read_bytes() == lines(3, 4)
 
 
+async def test_what_is_written_again_at_the_start_keeps_its_place_and_the_time_by_which_days_are_told(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "results.jsonl"
+    cursor = await written(path, 1)
+    await written(path, 2, 3, cursor=cursor)
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+
+    sink = await opened(path, cursor)
+    kept = path.stat().st_mtime
+    await sink.write(emissions(2, 3, 4))
+    await sink.close()
+
+    assert kept == 1_000_000_000
+    assert path.read_bytes() == lines(1, 2, 3, 4)
+
+
 async def test_a_file_restored_from_a_copy_is_the_same_file(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     cursor = await written(path, 1)

@@ -17,6 +17,8 @@ from worker.errors import SettingsError, StateError, StorageFull
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 EAGAIN_PAUSE_S = 0.001
+COPIED_BYTES = 1 << 20
+MOST_AGAIN_BYTES = 64 << 20
 
 
 def translate(error: OSError, what: str) -> StateError:
@@ -80,6 +82,26 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
             rest = rest[os.write(fd, rest) :]
         except BlockingIOError:
             time.sleep(EAGAIN_PAUSE_S)
+
+
+def write_again(fd: int, start: int, end: int) -> None:
+    """Write what stands between two offsets over itself, and make it durable; `fd` may be open for appending.
+
+    What a dead process has written may be in memory only, and after an fsync that failed the system takes it for
+    written: another fsync would succeed at once. Only what is written anew is sure to reach the disk. That can be the
+    last write before the death only, so of much it is the end.
+
+    :raises OSError: if that fails.
+    """
+    start = max(start, end - MOST_AGAIN_BYTES)
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    fcntl.fcntl(fd, fcntl.F_SETFL, flags & ~os.O_APPEND)  # else pwrite appends, whatever the offset (pwrite(2), "Bugs")
+    try:
+        while start < end and (data := os.pread(fd, min(end - start, COPIED_BYTES), start)):
+            start += os.pwrite(fd, data, start)
+    finally:
+        fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+    os.fsync(fd)
 
 
 def sync_folder(folder: Path) -> None:

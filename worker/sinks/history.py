@@ -62,7 +62,9 @@ def _ids_in_renamed(path: Path, mark: Mark) -> set[str]:
         with _opened(beside) as fd:
             if reaches(fd, mark):
                 structlog.get_logger().info("sink.rotation_found", sink=f"jsonl:{path}")
-                return scan(fd, mark.offset).result_ids
+                found = scan(fd, mark.offset)
+                os.fsync(fd)  # its writer may have died before
+                return found.result_ids
     raise StateError(
         f"sink: {path} is not the file we left (it was truncated, rewritten or removed); put it back,"
         " or move it to another name in its folder to begin a new one"

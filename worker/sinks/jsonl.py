@@ -2,8 +2,9 @@
 
 A write is one append and one fsync; the cursor it returns says how far the file reaches. On `open` the file is
 read from the ledger's cursor to its end, because results may have reached it whose position never reached the
-ledger; those are not written again. Without a cursor (a new sink, or a lost ledger) it is read as a whole, and so
-are those that were set aside (`worker.sinks.history`).
+ledger; those are not appended again, but written over themselves, for their fsync may have failed or never come.
+Without a cursor (a new sink, or a lost ledger) it is read as a whole, and so are those that were set aside
+(`worker.sinks.history`).
 The cursor stays behind until the ledger has given all of those again: a crash before that must find them once more.
 
 ========================================== =================================================================
@@ -140,7 +141,11 @@ class JsonlSink:
             crashpoint("recovery_tail_found")
             os.ftruncate(fd, found.sound_end)
             crashpoint("recovery_tail_cut")
-            os.fsync(fd)
+        if torn or found.sound_end > before.start:
+            files.write_again(fd, before.start, found.sound_end)
+            crashpoint("recovery_tail_synced")
+            os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))  # rotation goes by it
+        if torn:
             structlog.get_logger().warning("sink.tail_repaired", sink=self.name, torn_bytes=torn)
         self._already, self._opened_at = found.result_ids | before.result_ids, before.began_at
         self._end, self._written_at = found.sound_end, status.st_mtime
