@@ -17,7 +17,8 @@ class OpenBatch:
     """One open batch. `fresh` holds claims that are split, pending and not yet dispatched.
 
     `sent` is the ordinal of the last claim that left `fresh`, `reserved` the one up to which first attempts are noted
-    in the ledger, `asked` the one for which that was asked (`worker.reserving`).
+    in the ledger, `asked` the one for which that was asked (`worker.reserving`). `waiting` counts its claims
+    between two attempts.
 
     `earlier` is set where its claims are sent although they have a result. `partial` says that claims outside this
     run have none: once this run has answered its own, the batch leaves the board and is not settled.
@@ -25,7 +26,7 @@ class OpenBatch:
 
     __slots__ = (
         "answered", "asked", "batch", "counts", "delivery", "earlier", "fresh", "last_seq", "opened", "partial",
-        "reserved", "sent", "total", "wants_more",
+        "reserved", "sent", "total", "waiting", "wants_more",
     )  # fmt: skip
 
     def __init__(self, opened: OpenedBatch, delivery: Delivery) -> None:
@@ -37,6 +38,7 @@ class OpenBatch:
         self.last_seq = opened.last_seq
         self.counts: Counter[str] = Counter()
         self.fresh: deque[Claim] = deque()
+        self.waiting = 0
         self.earlier: Earlier | None = None
         self.partial = False
         self.sent = opened.dispatched_through

@@ -113,6 +113,7 @@ class Pipeline:
         self.turns = Turns(
             pace.budget,
             most_waiting=max(10_000, 4 * most),
+            most_batches=most_open - most,  # the rest is for those under way, and for fresh ones to be there in time
             allowance=claims_per_run(settings.environment),
             clock=steady,
         )

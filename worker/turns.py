@@ -1,10 +1,12 @@
 """Which claim goes next: due repeats first, then the open batches in turns, one claim each.
 
 So a batch of 200,000 claims does not delay the single claim that arrives after it, and claims that wait for
-their next attempt are in nobody's way: they hold no slot and no task, only their place here.
+their next attempt are in nobody's way: they hold no slot and no task, only their place here. Where there are so many
+repeats that nothing else would go, fresh claims have a share of their own (`worker.flow.share`).
 """
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count, islice
@@ -16,6 +18,7 @@ from worker.claim import Claim
 from worker.effort import Effort
 from worker.flow.bell import Bell
 from worker.flow.budget import RetryBudget
+from worker.flow.share import FreshShare
 
 LOW_WATER = 64
 SHORTEST_PAUSE_S = 0.01
@@ -24,9 +27,9 @@ SHORTEST_PAUSE_S = 0.01
 class Turns:
     """The queue in front of the gate. One task calls `wait` and `pop`; anybody offers and defers.
 
-    `most_waiting` bounds the claims between two attempts: beyond it no fresh claim is started until some of
-    them have ended. `allowance` is how many claims this run may begin at all, None for any number. `clock` is a
-    steady one.
+    `most_waiting` bounds the claims between two attempts, `most_batches` the batches they are of: beyond either no
+    fresh claim is started until some of them have ended, and less and less often from half of it on. `allowance` is how
+    many claims this run may begin at all, None for any number. `clock` is a steady one.
     """
 
     def __init__(
@@ -34,17 +37,21 @@ class Turns:
         budget: RetryBudget,
         *,
         most_waiting: int,
+        most_batches: int,
         allowance: int | None = None,
         clock: Callable[[], float] = anyio.current_time,
     ) -> None:
         self._budget = budget
         self._most_waiting = most_waiting
+        self._most_batches = most_batches
         self._allowance = allowance
         self._clock = clock
         self._turns: deque[OpenBatch] = deque()
         self._due: list[tuple[float, int, Effort]] = []
         self._order = count()
         self._changed = Bell()
+        self._share = FreshShare()
+        self._batches = 0  # with claims between two attempts
         self.fresh = 0
 
     @property
@@ -69,6 +76,8 @@ class Turns:
     def defer(self, effort: Effort, after_s: float) -> None:
         """Keep a claim for `after_s` seconds at least."""
         heapq.heappush(self._due, (self._clock() + after_s, next(self._order), effort))
+        effort.batch.waiting += 1
+        self._batches += effort.batch.waiting == 1
         self._changed.ring()
 
     async def wait(self) -> None:
@@ -79,14 +88,23 @@ class Turns:
 
     def pop(self) -> Effort | None:
         """Take the next claim; None if there is none right now."""
-        if self._repeat_allowed():
-            return heapq.heappop(self._due)[2]
-        if not self._fresh_allowed():
-            return None
+        if self._repeat_allowed() and not (self._share.owed and self._fresh_allowed()):
+            return self._pop_repeat()
+        return self._pop_fresh() if self._fresh_allowed() else None
+
+    def _pop_repeat(self) -> Effort:
+        effort = heapq.heappop(self._due)[2]
+        effort.batch.waiting -= 1
+        self._batches -= effort.batch.waiting == 0
+        self._share.repeat_gone()
+        return effort
+
+    def _pop_fresh(self) -> Effort:
         batch = self._turns.popleft()
         claim = batch.fresh.popleft()
         batch.sent = max(batch.sent, claim.ordinal)
         self.fresh -= 1
+        self._share.fresh_gone(self._clock() if self._due else -math.inf)
         if self._allowance is not None:
             self._allowance -= 1
         if batch.fresh:
@@ -108,8 +126,21 @@ class Turns:
         for batch in islice(self._turns, claims):
             yield batch, batch.fresh[min(share, len(batch.fresh)) - 1].ordinal
 
+    @property
+    def _taken_up(self) -> float:
+        """How much of the room claims between two attempts take up, of that which is shorter."""
+        return max(len(self._due) / self._most_waiting, self._batches / self._most_batches)
+
+    @property
+    def _fresh_at(self) -> float:
+        """When a fresh claim may go; infinite if there is none, or no room for one."""
+        if not self._turns or self._allowance == 0:
+            return math.inf
+        return self._share.next_at(self._taken_up) if self._due else -math.inf
+
     def _fresh_allowed(self) -> bool:
-        return bool(self._turns) and len(self._due) < self._most_waiting and self._allowance != 0
+        at = self._fresh_at
+        return at == -math.inf or (at < math.inf and at <= self._clock())
 
     def _repeat_allowed(self) -> bool:
         if not self._due:
@@ -122,4 +153,5 @@ class Turns:
         if not self._due:
             return None
         now = self._clock()
-        return max(SHORTEST_PAUSE_S, self._due[0][0] - now, self._budget.next_at(now) - now)
+        repeat_at = max(self._due[0][0], self._budget.next_at(now))
+        return max(SHORTEST_PAUSE_S, min(repeat_at, self._fresh_at) - now)

@@ -6,12 +6,14 @@ its attempts are known beforehand, to the last one.
 
 import os
 import statistics
+from itertools import groupby
 
 import pytest
 
 from tests.campaigns import Arrival as Batch
 from tests.campaigns import Campaign, Found, excess_of_retries, largest_gap, percentile, play, slots
 from tests.modelapi import foreseen
+from worker.flow.share import MOST_REPEATS
 from worker.result import Disposition
 from worker.settings import RetrySettings
 from worker.simulator.config import FaultSettings, SimulatorConfig
@@ -21,6 +23,7 @@ pytestmark = pytest.mark.fault(89)
 LONG = int(os.environ.get("PRECHECK_VIRTUAL", "1"))  # so many times as long
 WINDOW_S, FLOOR_PER_S = 10.0, 10.0
 SLOT_S = 0.1
+MOST_OPEN = 512  # batches, with 50 calls in flight
 
 FORTY_PERCENT = FaultSettings(http_500=0.30, http_504=0.10)
 SIXTY_PERCENT = FaultSettings(http_500=0.50, http_504=0.10)
@@ -102,6 +105,46 @@ def test_where_most_attempts_fail_repeats_stay_the_smaller_half_and_fresh_claims
     assert largest_gap(fresh(found)) < 0.5
     with capsys.disabled():
         tell("60 % fail", found, spread(found, until=fresh(found)[-1]))
+
+
+def test_fresh_claims_flow_beside_batches_that_fill_the_room_with_claims_to_be_repeated(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    patient = RetrySettings(max_attempts=40, max_s=5.0, deadline_s=100_000.0)
+    campaign = Campaign(
+        service=SimulatorConfig(seed=837, latency_scale=0.02, faults=SIXTY_PERCENT),
+        arrivals=[Batch(number / 50, 1) for number in range(4_000)],
+        retry=patient,
+        fixed=True,
+        most_in_flight=50,
+    )
+
+    found = play(campaign)
+
+    assert_all_true(found, campaign)
+    assert found.most_open == MOST_OPEN
+    assert excess_of_retries(found.posts, WINDOW_S, FLOOR_PER_S) <= 0
+    assert largest_gap(fresh(found)) < 0.5
+    with capsys.disabled():
+        tell("60 % fail, no room", found, spread(found, until=fresh(found)[-1]))
+
+
+def test_repeats_that_could_take_every_slot_leave_each_fifth_to_fresh_claims() -> None:
+    campaign = Campaign(
+        service=SimulatorConfig(seed=837, latency_scale=5.0),
+        arrivals=[Batch(0.0, 1_000)],
+        fixed=True,
+        most_in_flight=100,
+        at_once=1.0,
+    )
+
+    found = play(campaign)
+
+    numbers = [event.number for event in found.posts if event.at >= 1.0]
+    rows = [len(list(row)) for repeats, row in groupby(numbers, key=lambda number: number > 1) if repeats]
+    assert found.told == 1_000
+    assert sum(rows) >= 100
+    assert max(rows) <= 2 * MOST_REPEATS  # begun in one instant, one may be posted after those whose turn came later
 
 
 def test_three_thousand_calls_that_fail_in_one_instant_come_back_spread_out_among_fresh_ones(

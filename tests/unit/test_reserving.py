@@ -37,7 +37,7 @@ class Scene:
 
     def __init__(self, *sizes: int, run_ahead: bool = True) -> None:
         self.ledger = SlowLedger()
-        self.turns = Turns(RetryBudget(), most_waiting=10, clock=lambda: 0.0)
+        self.turns = Turns(RetryBudget(), most_waiting=10, most_batches=10, clock=lambda: 0.0)
         self.reservations = Reservations(self.ledger, self.turns, Gate(), run_ahead=run_ahead)
         for number, size in enumerate(sizes, 1):
             batch = Batch(number, f"b{number}", f"file{number}.837", 0.0)
