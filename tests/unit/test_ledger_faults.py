@@ -370,3 +370,60 @@ async def test_the_log_is_folded_into_the_file_under_way(tmp_path: Path) -> None
 
         assert path.stat().st_size > 10_000_000
         assert (tmp_path / "ledger.db-wal").stat().st_size < 25_000_000
+
+
+LEFT = """
+import anyio, os, sys
+from worker.ledger import open_ledger
+from worker.ports import Arrival, Record
+
+async def main():
+    async with open_ledger(sys.argv[1]) as ledger:
+        (opened,) = await ledger.open_batches([Arrival("ab" * 32, "r", "n", 1, 1.0)])
+        await ledger.record([Record(opened.batch.number, 1, 1, "one", "accepted", None, b"body")])
+        os._exit(9)
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.fault(33)
+async def test_what_a_dead_process_left_in_the_log_is_written_anew_before_anything_is_added(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    await anyio.run_process([sys.executable, "-c", LEFT, f"sqlite:{path}"], check=False)
+    before = results_without_log(path)
+
+    async with open_ledger(f"sqlite:{path}") as ledger:
+        await ledger.note("key", "value")
+        after = results_without_log(path)
+
+    assert (before, after) == (0, 1)
+
+
+def results_without_log(path: Path) -> int:
+    """Count the results in the ledger's own file, whatever its log knows beside it."""
+    alone = path.with_name("alone.db")
+    shutil.copyfile(path, alone)
+    with sqlite3.connect(f"{alone.as_uri()}?immutable=1", uri=True) as db:
+        found: tuple[int] = db.execute("SELECT count(*) FROM results").fetchone()
+    db.close()
+    return found[0]
+
+
+@pytest.mark.fault(33)
+def test_a_log_whose_name_may_not_be_on_the_disk_is_not_relied_on(tmp_path: Path) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    made = subprocess.run([sys.executable, "-c", LEFT, f"sqlite:{tmp_path}/ledger.db"], check=False)
+    (tmp_path / "ledger.db-wal").unlink()
+    tracing = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(tmp_path), "-e", "inject=fsync:error=EIO:when=1"]
+
+    run = subprocess.run(
+        [*tracing, sys.executable, "-c", LEFT, f"sqlite:{tmp_path}/ledger.db"], capture_output=True, check=False
+    )
+    if b"ptrace" in run.stderr:
+        pytest.skip("strace is not permitted here")
+
+    assert made.returncode == 9
+    assert run.returncode == 1
+    assert run.stderr.decode().splitlines()[-1].startswith(f"worker.errors.StateError: ledger: cannot sync {tmp_path}")

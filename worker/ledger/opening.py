@@ -7,6 +7,7 @@ from pathlib import Path
 from worker.errors import StateError
 from worker.ledger.failures import translate, translate_os
 from worker.ledger.migrating import migrate
+from worker.ledger.place import sync_folder
 from worker.ledger.rows import KEPT_STATEMENTS
 from worker.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, create
 
@@ -67,6 +68,19 @@ def connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def name_log(path: Path) -> None:
+    """Make the name of the log durable, which is there once the ledger is connected to.
+
+    SQLite does so with the first commit, and says nothing if that fails.
+
+    :raises StateError: if it fails.
+    """
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        raise translate_os(error, f"cannot sync {path.parent}") from None
 
 
 def connect_readonly(path: Path, *, beside_writer: bool = False) -> sqlite3.Connection:

@@ -28,7 +28,8 @@ class Writer:
         self._db = db
         self._clock = clock
         self._inode = path.stat().st_ino
-        self._logged_bytes = 0.0
+        # What a dead process left in the log may not be on the disk, whatever it was told: folded, it is written anew.
+        self._logged_bytes = float(LOG_BYTES if _logged(path) else 0)
         (last_seq,) = db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'results'").fetchone()
         self._next_seq = (last_seq or 0) + 1
 
@@ -102,3 +103,8 @@ class Writer:
                 raise failure from None
             structlog.get_logger().warning("ledger.log_kept", detail=str(failure))
         self._logged_bytes = 0.0
+
+
+def _logged(path: Path) -> bool:
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
