@@ -1,5 +1,7 @@
 """A fleet of three on one broker and one PostgreSQL, killed every few seconds, the servers too: one row per claim.
 
+Each engine twice: workers with ledgers of their own, and with one ledger in the PostgreSQL that takes the results.
+
 By hand only, for it wants a machine of its own: 400 claims for a first impression, 20000 for the whole.
 
     PRECHECK_BROKER_CLAIMS=400 pytest tests/faults/test_broker_campaign.py -s
@@ -18,7 +20,7 @@ import pytest
 from tests.brokers import PLACES, Place, finish
 from tests.e2e.harness import Run, Simulator, Site, wait_until
 from tests.oracle import read_results
-from tests.postgres import Cluster, Table, cluster
+from tests.postgres import Cluster, SharedLedger, Table, cluster
 from tests.processes import Server
 from tests.servers import running
 from tests.sqs import Relay
@@ -36,11 +38,24 @@ WITHIN_S = 1800.0 if LONG else 300.0
 
 
 class Fleet:
-    """Workers with ledgers and result files of their own, on one broker and one table of results."""
+    """Workers with result files of their own, on one broker and one table of results; on one ledger, if given."""
 
-    def __init__(self, root: Path, simulator: Simulator, claims: Place, results: Place, table: Table) -> None:
+    def __init__(
+        self,
+        root: Path,
+        simulator: Simulator,
+        claims: Place,
+        results: Place,
+        table: Table,
+        ledger: SharedLedger | None,
+    ) -> None:
         self.sites = [Site(root / f"worker{number}", simulator.origin) for number in range(WORKERS)]
-        for site in self.sites:
+        for number, site in enumerate(self.sites):
+            if ledger is not None:
+                site.environ |= {
+                    "PRECHECK_STATE__URL": ledger.url,
+                    "PRECHECK_STATE__WORKER_NAME": f"worker{number}",
+                }
             site.environ |= {
                 "PRECHECK_INPUT__URL": claims.url,
                 "PRECHECK_INPUT__PREFETCH": "12",
@@ -77,9 +92,22 @@ class Fleet:
         """Let one of them look once whether anything is left."""
         return self.sites[0].run_once().returncode == 0
 
+    def revive(self) -> None:
+        """Start again what found the database of its ledger away at its start, as any orchestrator would."""
+        for number, run in enumerate(self.runs):
+            if run.process.poll() is not None:
+                ended = run.wait()
+                assert ended.returncode == 3, ended.stderr.decode()
+                assert ended.stderr.startswith(b"precheck-worker: postgresql://"), ended.stderr.decode()
+                self.runs[number] = self.start(number)
+
+    def all_started(self) -> bool:
+        self.revive()
+        return all(run.has_logged("worker.started") for run in self.runs)
+
     def drain(self) -> None:
+        wait_until(self.all_started)  # before, nobody listens
         for run in self.runs:
-            wait_until(lambda run=run: run.has_logged("worker.started"))  # type: ignore[misc]  # before, nobody listens
             run.process.send_signal(signal.SIGTERM)
         for run in self.runs:
             run.wait(within_s=120)
@@ -107,6 +135,7 @@ def harass(fleet: Fleet, server: Server | Relay, database: Cluster, claims: int)
             fleet.kill(victim)
             victim = (victim + 1) % WORKERS
             next_kill = time.monotonic() + dice.uniform(0.5, 1.5) * KILL_EVERY_S
+        fleet.revive()
         time.sleep(0.1)
     assert not broker_at
     assert not database_at
@@ -119,9 +148,10 @@ def harass(fleet: Fleet, server: Server | Relay, database: Cluster, claims: int)
 @pytest.mark.fault(43)
 @pytest.mark.fault(107)
 @pytest.mark.fault(108)
+@pytest.mark.parametrize("shared", [False, True], ids=["own ledgers", "shared ledger"])
 @pytest.mark.parametrize("engine", PLACES)
 def test_a_fleet_that_is_killed_with_its_broker_leaves_one_result_per_claim(
-    engine: str, tmp_path: Path, simulator: Simulator
+    engine: str, shared: bool, tmp_path: Path, simulator: Simulator
 ) -> None:
     messages = CLAIMS // CLAIMS_A_MESSAGE
     given = write_folder(
@@ -134,7 +164,8 @@ def test_a_fleet_that_is_killed_with_its_broker_leaves_one_result_per_claim(
         site = Site(tmp_path / "producer", simulator.origin)
         enqueued = site.run("enqueue", str(given[0].parent), "--create", "--to", claims.url)
         assert enqueued.returncode == 0, enqueued.stderr.decode()
-        fleet = Fleet(tmp_path, simulator, claims, results, table)
+        ledger = SharedLedger(database.url) if shared else None
+        fleet = Fleet(tmp_path, simulator, claims, results, table, ledger)
         began = time.monotonic()
         try:
             harass(fleet, server, database, CLAIMS)
@@ -161,7 +192,8 @@ def test_a_fleet_that_is_killed_with_its_broker_leaves_one_result_per_claim(
     assert len(rows) == CLAIMS
     assert {result_id for _, result_id in rows} == told.keys()
     print(  # noqa: T201 - the long form's figures
-        f"\n{engine}: {CLAIMS} claims, {fleet.kills} workers, {BROKER_RESTARTS} brokers and one database killed"
-        f" in {took_s:.0f} s; rows {len(rows)}, told by several workers: {sum(count > 1 for count in told.values())},"
+        f"\n{engine}, {'shared ledger' if shared else 'own ledgers'}: {CLAIMS} claims, {fleet.kills} workers,"
+        f" {BROKER_RESTARTS} brokers and one database killed in {took_s:.0f} s; rows {len(rows)},"
+        f" told by several workers: {sum(count > 1 for count in told.values())},"
         f" published twice: {sum(count > 1 for count in published.values())}"
     )

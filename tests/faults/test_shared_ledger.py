@@ -77,7 +77,7 @@ def ledger() -> Iterator[SharedLedger]:
     shared.remove()
 
 
-@pytest.fixture(params=["folder", "redis"])
+@pytest.fixture(params=["folder", "redis", "rabbitmq", "nats", "sqs"])
 def claims(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place | None]:
     """Where both take claims from: a folder (none is given), or a broker whose messages come again."""
     if request.param == "folder":
