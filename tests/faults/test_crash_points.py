@@ -179,12 +179,13 @@ def test_after_the_move_to_the_archive_nothing_is_left_to_do(site: Site, simulat
 
 
 @pytest.mark.fault(12)
-def test_ten_deaths_in_a_row_while_recovering_are_recovered_from(site: Site) -> None:
+def test_eleven_deaths_in_a_row_while_recovering_are_recovered_from(site: Site) -> None:
     given = put_usual(site.inbox)
     points = (
         "recovery_tail_found:1",
         "recovery_tail_found:1",
         "recovery_tail_cut:1",
+        "recovery_tail_synced:1",
         "recovery_work_moved:1",
         "recovery_work_moved:40",
         "recovery_work_emptied:1",
