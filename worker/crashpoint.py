@@ -17,6 +17,8 @@ rotation_drafted      a new results file is made, under no name of its own yet
 rotation_linked       … and the full one has its second name
 rotation_renamed      … and the new one has the first name, not synced
 rotation_synced       … synced, nothing in it
+edi_published         one of a batch's files of acknowledgements has its name, others may not have
+after_complete        … all have, and the ledger does not know that the batch is done
 after_mark            a batch is done in the ledger, and still in the work folder
 after_move            … and in the archive
 recovery_tail_found   a torn record was found at the end of the results file

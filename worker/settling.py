@@ -69,6 +69,7 @@ class Settler:
         for batch in fresh:
             for outbox in self._outboxes:
                 await self._complete(outbox, batch)
+        crashpoint("after_complete")
         numbers = [batch.batch.number for batch in fresh]
         if numbers:
             await once_there_is_room(self._gate, lambda: self._ledger.finish(numbers), what="ledger")

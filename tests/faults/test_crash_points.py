@@ -1,6 +1,8 @@
 """The worker dies at each step of a claim's way, starts again, and nothing is lost, doubled or asked without need."""
 
+import json
 import signal
+from collections import Counter
 
 import pytest
 
@@ -164,6 +166,32 @@ def test_batches_done_beside_others_under_way_are_not_sent_again(site: Site) -> 
 
     assert done
     assert {result["attempts"] for result in results if result["claim_id"] in done} == {1}
+
+
+@pytest.mark.fault(9)
+def test_files_of_acknowledgements_that_a_crash_came_between_are_all_there_once_and_whole(
+    site: Site, simulator: Simulator
+) -> None:
+    site.environ["PRECHECK_OUTPUT__URLS"] = json.dumps(["jsonl:spool/out/results.jsonl", "edi:spool/out/edi"])
+    given = put(site.inbox, files=2, claims=10)
+    folder = site.root / "spool/out/edi"
+
+    died = [die(site, point) for point in ("edi_published:1", "edi_published:2", "after_complete:1")]
+    asked, written = simulator.get("stats")["prechecks"], site.results.read_bytes()
+    results = recover(site, given, *died)
+
+    assert simulator.get("stats")["prechecks"] == asked
+    assert site.results.read_bytes() == written
+    stems = {result["claim_id"].partition(":")[0] for result in results}
+    assert {path.name for path in folder.iterdir()} == {
+        f"{stem}.{ending}" for stem in stems for ending in ("999", "277ca", "summary.json")
+    }
+    summaries = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    assert [summary["claims"] for summary in summaries] == [10, 10]
+    for kind in ("999", "277ca"):
+        received = [result[f"x12_{kind}"] for result in results if result[f"x12_{kind}"]]
+        told = "".join(path.read_text() for path in folder.glob(f"*.{kind}"))
+        assert Counter(told.splitlines()) == Counter("\n".join(received).splitlines())
 
 
 @pytest.mark.fault(10)

@@ -20,6 +20,7 @@ import msgspec
 from anyio import CapacityLimiter, to_thread
 
 from worker.claim import Batch
+from worker.crashpoint import crashpoint
 from worker.errors import StateError
 from worker.ports import Emission
 from worker.sinks import files
@@ -159,6 +160,7 @@ class _Acknowledgements:
         self._append("summary.json", [msgspec.json.format(self._summary(), indent=2).decode()])
         for ending in (*acknowledged, "summary.json"):
             self._drafts[ending].publish(f"{stem}.{ending}")
+            crashpoint("edi_published")
 
     def discard(self) -> None:
         """Remove what did not appear."""
