@@ -140,7 +140,7 @@ class Turns:
 
     def _fresh_allowed(self) -> bool:
         at = self._fresh_at
-        return at == -math.inf or (at < math.inf and at <= self._clock())
+        return at == -math.inf or at <= self._clock()
 
     def _repeat_allowed(self) -> bool:
         if not self._due:

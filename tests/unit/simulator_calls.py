@@ -10,7 +10,7 @@ import msgspec
 import pyx12.params
 import pyx12.x12n_document
 
-from worker.settings.sections import PRECHECK_QUERY
+from worker.settings.service import PRECHECK_QUERY
 from worker.simulator.config import SimulatorConfig
 from worker.simulator.generator import GeneratorSpec, generate
 from worker.simulator.precheck import Decision, Precheck

@@ -7,7 +7,7 @@ import msgspec
 
 from worker.precheck.verdict import HttpAnswer, Rules, judge
 from worker.result import Verdict
-from worker.settings.sections import ApiSettings
+from worker.settings.service import ApiSettings
 from worker.x12 import ClaimFacts
 
 RESPONSES = Path(__file__).parent.parent / "data" / "corpus" / "synthetic" / "responses"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.simulator_calls import complaints
-from worker.settings.sections import SUPPORTED_PAYERS
+from worker.settings.service import SUPPORTED_PAYERS
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import Generator, GeneratorSpec, generate
 from worker.simulator.identities import luhn_digit, npi

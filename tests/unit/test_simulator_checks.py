@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.simulator_calls import Caller, body_of, element, one_claim
 from worker.result import Disposition
-from worker.settings.sections import PRECHECK_QUERY
+from worker.settings.service import PRECHECK_QUERY
 from worker.simulator.config import SimulatorConfig
 from worker.simulator.generator import GeneratorSpec, generate
 from worker.simulator.precheck import Decision

@@ -10,7 +10,7 @@ from tests.unit.simulator_calls import Caller, complaints, element, one_claim
 from worker.precheck.evidence import HttpAnswer, Rules
 from worker.precheck.verdict import judge
 from worker.result import Disposition
-from worker.settings.sections import ApiSettings
+from worker.settings.service import ApiSettings
 from worker.simulator import codes, outcomes
 from worker.simulator.config import USUAL_MIX, FaultSettings, SimulatorConfig
 from worker.simulator.generator import GeneratorSpec, generate

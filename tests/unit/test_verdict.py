@@ -25,7 +25,7 @@ from worker.precheck.answer import read_answer
 from worker.precheck.evidence import gather
 from worker.precheck.verdict import STEPS, HttpAnswer, Rules, judge
 from worker.result import AttemptClass, Disposition, Verdict
-from worker.settings.sections import ApiSettings
+from worker.settings.service import ApiSettings
 from worker.x12 import ClaimFacts, read_277ca, read_999, read_sets
 
 _D = Disposition

@@ -16,7 +16,7 @@ import aiohttp
 import uvloop
 
 from worker.bench.site import Meter, fill_folder
-from worker.settings.sections import PRECHECK_QUERY, ApiSettings
+from worker.settings.service import PRECHECK_QUERY, ApiSettings
 
 HEADERS = {"Content-Type": "application/json", "Authorization": "Bearer bench", "providerTaxId": "123456789"}
 

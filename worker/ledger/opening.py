@@ -70,7 +70,7 @@ def connect(path: Path) -> sqlite3.Connection:
     return db
 
 
-def name_log(path: Path) -> None:
+def sync_log_name(path: Path) -> None:
     """Make the name of the log durable, which is there once the ledger is connected to.
 
     SQLite does so with the first commit, and says nothing if that fails.

@@ -18,7 +18,7 @@ from worker.ledger import batches, changes, retention
 from worker.ledger.commits import Commits, Group
 from worker.ledger.elsewhere import set_aside
 from worker.ledger.estates import Estate, find_estates, take_in
-from worker.ledger.opening import IDENTITY, connect, connect_readonly, create_or_check, name_log
+from worker.ledger.opening import IDENTITY, connect, connect_readonly, create_or_check, sync_log_name
 from worker.ledger.place import file_is_there, hold, prepare_folder
 from worker.ledger.reads import SqliteReads
 from worker.ledger.recall import recall
@@ -93,7 +93,7 @@ class SqliteLedger(SqliteReads):
             create_or_check(path, exists=file_is_there(path))
             db = connect(path)
             undo.callback(db.close)
-            name_log(path)
+            sync_log_name(path)
             reader = connect_readonly(path, beside_writer=True)
             undo.callback(reader.close)
             ledger = cls(path, lock, Writer(path, db, clock), reader, environment, clock)

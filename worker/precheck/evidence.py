@@ -14,7 +14,7 @@ import msgspec
 from worker.precheck.answer import Envelope, Payload
 from worker.precheck.codes import CodeClass, CodeTable, Meaning
 from worker.result import AttemptClass, Disposition, Reason
-from worker.settings.sections import ApiSettings
+from worker.settings.service import ApiSettings
 from worker.x12 import (
     AcknowledgedClaim,
     ClaimAcknowledgement,

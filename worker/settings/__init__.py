@@ -6,9 +6,6 @@ from worker.settings.environment import guarded
 from worker.settings.load import load
 from worker.settings.secret import Secret, masked_url, read_secret
 from worker.settings.sections import (
-    ApiSettings,
-    AuthSettings,
-    ClaimSettings,
     FlowSettings,
     InputSettings,
     OutputSettings,
@@ -17,6 +14,7 @@ from worker.settings.sections import (
     StateSettings,
     TelemetrySettings,
 )
+from worker.settings.service import ApiSettings, AuthSettings, ClaimSettings
 
 __all__ = [
     "ApiSettings",

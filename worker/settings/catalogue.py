@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from worker.settings.sections import Section, Settings, is_secret
+from worker.settings.section import Section, is_secret
+from worker.settings.sections import Settings
 
 VARIABLE_PREFIX = "PRECHECK_"
 

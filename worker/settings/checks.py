@@ -13,7 +13,8 @@ from worker.errors import SettingsError
 from worker.settings.environment import VENDOR_HOSTS
 from worker.settings.problem import Problem
 from worker.settings.secret import masked, read_secret
-from worker.settings.sections import ApiSettings, AuthSettings, FlowSettings, Settings
+from worker.settings.sections import FlowSettings, Settings
+from worker.settings.service import ApiSettings, AuthSettings
 from worker.settings.urls import BROKERS, host_of, http_problem, parse_listen, place_problem
 
 INPUT_SCHEMES = ("dir", *BROKERS)

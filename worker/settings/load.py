@@ -23,7 +23,8 @@ from worker.settings.checks import problems_of
 from worker.settings.environment import with_defaults
 from worker.settings.problem import Problem
 from worker.settings.secret import masked
-from worker.settings.sections import Section, Settings
+from worker.settings.section import Section
+from worker.settings.sections import Settings
 from worker.settings.sources import Given, from_file, from_flags, from_variables
 
 _NO_FLAGS: Mapping[str, object] = MappingProxyType({})

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from worker.settings.environment import SIMULATOR_CLIENT_ID, SIMULATOR_CLIENT_SECRET
-from worker.settings.sections import SUPPORTED_PAYERS
+from worker.settings.service import SUPPORTED_PAYERS
 from worker.simulator.capacity import Model
 from worker.simulator.hostile import NAMES as HOSTILE
 from worker.simulator.outcomes import BY_NAME

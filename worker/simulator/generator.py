@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from worker.settings.sections import SUPPORTED_PAYERS
+from worker.settings.service import SUPPORTED_PAYERS
 from worker.simulator.codes import is_magic
 from worker.simulator.templates import USUAL_DELIMITERS, Kit, Layout, envelope, institutional_kit, professional_kit
 from worker.simulator.transaction import TransactionSet, shares

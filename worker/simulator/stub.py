@@ -21,7 +21,7 @@ from typing import cast
 
 import uvloop
 
-from worker.settings.sections import ApiSettings, AuthSettings
+from worker.settings.service import ApiSettings, AuthSettings
 
 _TOKEN = b'{"access_token":"stub","token_type":"bearer","expires_in":3600}'
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
