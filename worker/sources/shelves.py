@@ -1,16 +1,19 @@
 """The two places where batches come to rest: the archive and the quarantine. Nothing there is ever overwritten."""
 
+import fcntl
 import os
 import time
 from typing import Self
 
 import msgspec
 
+from worker.crashpoint import crashpoint
 from worker.errors import StateError
 from worker.sources.moves import make_folder, open_folder, rename_new, sync_file, sync_folder
 from worker.sources.names import NAME_BYTES, REASON_TAIL, numbered
 
 _MOST_REMEMBERED = 4096
+_NOTE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Archive:
@@ -85,7 +88,8 @@ class Quarantine:
     def put(self, folder_fd: int, entry: str, name: str, code: str, text: str) -> str:
         """Move a file here with its reason; durable on return; returns the name it got.
 
-        The reason comes first, so that no file lies here without one, whenever we are killed.
+        The reason comes first, so that no file lies here without one, whenever we are killed; whoever goes on with the
+        file then finds that reason and keeps it.
 
         :raises FileNotFoundError: if the file is gone; then nothing is left here of it.
         :raises OSError: if it cannot be moved.
@@ -100,19 +104,74 @@ class Quarantine:
             except FileExistsError:
                 number += 1
             else:
+                crashpoint("quarantine_moved")
                 sync_folder(self._fd)
                 return target
 
     def _put(self, folder_fd: int, entry: str, target: str, reason: bytes) -> None:
         note = target + REASON_TAIL
-        fd = os.open(note, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=self._fd)
+        fd = self._own_note(note, target, reason)
         try:
-            try:
-                os.write(fd, reason)
-                sync_file(fd)
-            finally:
-                os.close(fd)
+            _write(fd, reason)
+            sync_file(fd)
+            crashpoint("quarantine_noted")
             rename_new(folder_fd, entry, self._fd, target)
         except (OSError, StateError):
             os.unlink(note, dir_fd=self._fd)
             raise
+        finally:
+            os.close(fd)
+
+    def _own_note(self, note: str, target: str, reason: bytes) -> int:
+        """Open a new note, or the one of a worker that died before it had moved this file; locked while we live.
+
+        :raises FileExistsError: if there is one of another file.
+        """
+        try:
+            fd = os.open(note, _NOTE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._fd)
+        except FileExistsError:
+            left = self._left_behind(note, target, reason)
+            if left is None:
+                raise
+            return left
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            if isinstance(error, BlockingIOError):  # another worker took it for left behind: it is his now
+                raise FileExistsError(note) from None
+            os.unlink(note, dir_fd=self._fd)
+            raise
+        return fd
+
+    def _left_behind(self, note: str, target: str, reason: bytes) -> int | None:
+        """Open and lock a note whose writer is dead; None unless it says, as far as it goes, what ours would say.
+
+        What is named like a note may be a batch, which has a note itself.
+        """
+        try:
+            fd = os.open(note, _NOTE, dir_fd=self._fd)
+        except OSError:  # removed meanwhile, or a symlink, a folder
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            same = os.fstat(fd).st_nlink > 0 and reason.startswith(os.pread(fd, len(reason) + 1, 0))
+            if same and not (self._has(target) or self._has(note + REASON_TAIL)):
+                return fd
+        except OSError:  # its writer lives, or it is no file
+            pass
+        os.close(fd)
+        return None
+
+    def _has(self, name: str) -> bool:
+        try:
+            os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+        except OSError:  # one that is too long is not there either
+            return False
+        return True
+
+
+def _write(fd: int, data: bytes) -> None:
+    written = 0
+    while written < len(data):
+        written += os.pwrite(fd, data[written:], written)
