@@ -117,6 +117,25 @@ async def test_what_a_killed_worker_held_is_taken_over_by_one_that_starts(spool:
 
 
 @pytest.mark.fault(51)
+async def test_a_file_that_a_dead_worker_had_made_room_for_and_another_has_taken_is_in_nobodys_way(
+    spool: SpoolFolder,
+) -> None:
+    clock = Clock()
+    async with spool.opened(worker_id="lives", monotonic=clock) as source:
+        assert await take_all(source) == []
+        spool.put("l" * 255, batch())
+        inode = next(spool.incoming.iterdir()).stat().st_ino
+        (spool.root / f"work/dead/{inode:x}").mkdir(parents=True)
+        (spool.root / "work/dead/owner").touch()
+        (delivery,) = await take_all(source)
+        clock.ahead_s += 10
+        assert await take_all(source) == []
+        await source.settle([delivery])
+
+    assert list((spool.root / "work").iterdir()) == []
+
+
+@pytest.mark.fault(51)
 async def test_a_living_worker_takes_over_while_it_waits_and_not_before_the_other_is_dead(
     spool: SpoolFolder,
 ) -> None:

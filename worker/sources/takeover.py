@@ -76,6 +76,8 @@ def _inherit(root_fd: int, name: str, ours: WorkFolder, heir: Heir) -> int:
     try:
         owner = lock(folder)
         if owner is None:
+            with suppress(OSError):  # what is left where an heir died just before it had removed it all
+                os.rmdir(name, dir_fd=root_fd)
             return 0
         try:
             return _inherit_locked(root_fd, name, folder, owner, ours, heir)
@@ -99,11 +101,18 @@ def _refs_in(folder: int) -> list[str]:
 
 
 def _empty(root_fd: int, name: str, folder: int, ours: WorkFolder) -> int:
-    entries = [entry for entry in names_in(folder) if entry != OWNER]
-    for entry in entries:
+    moved = 0
+    for entry in names_in(folder):
+        if entry == OWNER:
+            continue
+        with suppress(OSError):  # of a batch that has left it, or never came: it may be in ours by now
+            os.rmdir(entry, dir_fd=folder)
+            continue
         os.rename(entry, entry, src_dir_fd=folder, dst_dir_fd=ours.fd)
+        moved += 1
         crashpoint("recovery_work_moved")
     crashpoint("recovery_work_emptied")
     os.unlink(OWNER, dir_fd=folder)
+    crashpoint("recovery_owner_removed")
     os.rmdir(name, dir_fd=root_fd)
-    return len(entries)
+    return moved

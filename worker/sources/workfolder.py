@@ -21,6 +21,7 @@ from contextlib import suppress
 
 import msgspec
 
+from worker.crashpoint import crashpoint
 from worker.errors import SettingsError
 from worker.sources.moves import make_folder, open_folder
 from worker.sources.names import entry_for, original_of
@@ -109,6 +110,7 @@ class WorkFolder:
     def _take_into_slot(self, folder_fd: int, name: str, inode: int) -> Held:
         slot = f"{inode:x}"
         make_folder(slot, within=self.fd)
+        crashpoint("slot_made")
         try:
             os.rename(name, f"{slot}/{name}", src_dir_fd=folder_fd, dst_dir_fd=self.fd)
         except OSError:
@@ -140,8 +142,15 @@ class WorkFolder:
     def close(self, *, keep: bool = False) -> None:
         """Let go of the folder, and remove it if nothing lies in it and we need not `keep` it."""
         with suppress(OSError):  # an empty folder that stays does no harm
-            if not keep and names_in(self.fd) == [OWNER]:
+            if not keep and not self._kept():
                 os.unlink(OWNER, dir_fd=self.fd)
                 os.rmdir(self.name, dir_fd=self._root)
         self.unlock()
         os.close(self.fd)
+
+    def _kept(self) -> bool:
+        """Tell whether any batch lies here, and remove the folders of those that have gone."""
+        for name in names_in(self.fd):
+            with suppress(OSError):  # a batch, or a folder with one
+                os.rmdir(name, dir_fd=self.fd)
+        return names_in(self.fd) != [OWNER]
