@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import anyio
 
+from worker.crashpoint import crashpoint
 from worker.flow.bell import Bell
 from worker.flow.gate import Gate
 from worker.flow.room import once_there_is_room
@@ -91,8 +92,10 @@ class Outbox:
     async def _emit(self, emissions: Sequence[Emission]) -> None:
         name = self.sink.name
         cursor = await once_there_is_room(self._gate, lambda: self.sink.write(emissions), what=name)
+        crashpoint("outbox_written")
         position = Position(emissions[-1].seq, cursor)
         await once_there_is_room(self._gate, lambda: self._ledger.advance(name, position), what="ledger")
+        crashpoint("outbox_advanced")
         self.reached = position.seq
         for seq in [seq for seq in self._at_hand if seq <= self.reached]:
             self._at_hand_bytes -= len(self._at_hand.pop(seq).body)

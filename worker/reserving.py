@@ -9,6 +9,7 @@ Where a repeat is not safe, the mark does not run ahead: a claim that was never 
 from collections.abc import Iterable
 
 from worker.batches import OpenBatch
+from worker.crashpoint import crashpoint
 from worker.effort import Effort
 from worker.flow.bell import Bell
 from worker.flow.gate import Gate
@@ -45,7 +46,9 @@ class Reservations:
         """Unsay what was noted and not sent, once nothing is sent any more, so that it costs those claims nothing."""
         marks = {batch.batch.number: batch.sent for batch in batches if batch.reserved > batch.sent}
         if marks:
+            crashpoint("before_give_back")
             await once_there_is_room(self._gate, lambda: self._ledger.retract(marks), what="ledger")
+            crashpoint("after_give_back")
 
     async def _ask(self, batch: OpenBatch, ordinal: int) -> None:
         wanted = {batch: ordinal}

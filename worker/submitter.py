@@ -198,6 +198,7 @@ class Submitter:
     async def _defer(self, effort: Effort, after_s: float) -> None:
         spent = effort.spent(self._clock() + after_s)
         await once_there_is_room(self._pace.gate, lambda: self._ledger.defer(effort.claim, spent), what="ledger")
+        crashpoint("after_defer")
         effort.noted = True
         self._turns.defer(effort, after_s)
 

@@ -176,7 +176,8 @@ def test_files_of_acknowledgements_that_a_crash_came_between_are_all_there_once_
     given = put(site.inbox, files=2, claims=10)
     folder = site.root / "spool/out/edi"
 
-    died = [die(site, point) for point in ("edi_published:1", "edi_published:2", "after_complete:1")]
+    points = ("edi_drafted:2", "edi_linked:1", "edi_published:1", "edi_published:2", "after_complete:1")
+    died = [die(site, point) for point in points]
     asked, written = simulator.get("stats")["prechecks"], site.results.read_bytes()
     results = recover(site, given, *died)
 

@@ -24,6 +24,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from worker.crashpoint import crashpoint
 from worker.errors import StateError
 from worker.ledger.failures import translate, translate_os
 from worker.ledger.place import sync_folder
@@ -112,7 +113,9 @@ def create(path: Path, fill: Callable[[sqlite3.Connection], None] = lambda _: No
         os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         if not _filled(draft, fill):
             raise StateError(f"ledger: {path} cannot keep a write-ahead log here")
+        crashpoint("ledger_drafted")
         draft.rename(path)
+        crashpoint("ledger_made")
         sync_folder(path.parent)
     except sqlite3.Error as error:
         raise translate(error, path) from None

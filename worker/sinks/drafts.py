@@ -4,6 +4,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from worker.crashpoint import crashpoint
 from worker.errors import StateError
 from worker.sinks import files
 
@@ -45,6 +46,7 @@ class Draft:
         except FileExistsError:
             if not self._same_as(target):
                 raise StateError(f"sink: {target} is already there with other content") from None
+        crashpoint("edi_linked")
         self.discard()
         files.sync_folder(target.parent)
 

@@ -159,6 +159,7 @@ class _Acknowledgements:
         acknowledged = sorted(self._drafts)
         self._append("summary.json", [msgspec.json.format(self._summary(), indent=2).decode()])
         for ending in (*acknowledged, "summary.json"):
+            crashpoint("edi_drafted")
             self._drafts[ending].publish(f"{stem}.{ending}")
             crashpoint("edi_published")
 

@@ -7,6 +7,7 @@ before anything lies in the folder.
 import fcntl
 import os
 
+from worker.crashpoint import crashpoint
 from worker.sources.moves import NO_ROOM, sync_file, sync_folder
 
 OWNER = "owner"
@@ -53,6 +54,7 @@ def write_will(owner_fd: int, folder_fd: int, will: bytes) -> None:
     if read_will(owner_fd) == will:
         return
     os.ftruncate(owner_fd, 0)
+    crashpoint("will_emptied")
     try:
         os.pwrite(owner_fd, will, 0)
         sync_file(owner_fd)
@@ -60,4 +62,5 @@ def write_will(owner_fd: int, folder_fd: int, will: bytes) -> None:
         if error.errno not in NO_ROOM:
             raise
         os.ftruncate(owner_fd, 0)
+    crashpoint("will_written")
     sync_folder(folder_fd)

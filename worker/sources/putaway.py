@@ -11,6 +11,7 @@ from errno import errorcode
 
 import structlog
 
+from worker.crashpoint import crashpoint
 from worker.errors import StateError, StorageFull
 from worker.sources.moves import NO_ROOM, NOT_MOVABLE, rename_new, sync_folder
 from worker.sources.names import displayed
@@ -123,6 +124,7 @@ class PutAway:
         except OSError:
             self.found.append(held)
             return
+        crashpoint("put_back")
         self._spool.work.vacate(held)
 
     def quarantine(self, folder_fd: int, entry: str, name: str, finding: Finding) -> None:
@@ -156,7 +158,9 @@ class PutAway:
                     batches += 1
             finally:
                 if batches:
+                    crashpoint("archive_moved")
                     day.sync()
+                    crashpoint("archive_synced")
                     sync_folder(self._spool.work.fd)
         structlog.get_logger().debug("input.archived", batches=batches)
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from worker.crashpoint import crashpoint
 from worker.sources.moves import make_folder
 from worker.sources.names import counts_of, head_for
 from worker.sources.suspects import Suspects
@@ -72,6 +73,7 @@ class Returned:
             except FileNotFoundError:
                 self._drop(inode)
                 continue
+            crashpoint("returned_renamed")
             self._known[inode] = msgspec.structs.replace(one, held=held)
             begun.append(held)
         return begun
@@ -99,6 +101,7 @@ def _renamed(work_fd: int, one: _Returned, inode: str) -> Held:
         if error.errno != errno.ENAMETOOLONG:
             raise
         make_folder(head, within=work_fd)
+        crashpoint("returned_slot_made")
         entry = f"{head}/{name}"
         os.rename(one.held.entry, entry, src_dir_fd=work_fd, dst_dir_fd=work_fd)
     return Held(entry, name)

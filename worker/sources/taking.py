@@ -6,6 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from worker.claim import Delivery
+from worker.crashpoint import crashpoint
 from worker.errors import SourceUnavailable
 from worker.sources.examining import Examiner, Place
 from worker.sources.moves import NOT_MOVABLE
@@ -71,6 +72,7 @@ class Taker:
             if taken is None:
                 return None
             held = taken
+            crashpoint("taken")
             if not file.undisturbed():
                 self._held.put_back(held)
                 return wait_for_writer(0.0, place.rules)
