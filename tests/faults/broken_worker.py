@@ -41,7 +41,7 @@ class Gone(BaseException):
 
 def without_rescan() -> None:
     """Let the jsonl sink believe that it holds nothing after the ledger's position."""
-    vars(jsonl)["scan"] = lambda fd, _: Scan(set(), os.fstat(fd).st_size)
+    vars(jsonl)["scan"] = lambda fd, *_: Scan(set(), os.fstat(fd).st_size)
 
 
 def with_slow_fsync() -> None:

@@ -154,7 +154,8 @@ def test_a_broken_disk_stops_the_worker_and_nothing_is_tried_again_on_it(site: S
     recover(site, given, stopped)
 
     assert stopped.returncode == 3
-    assert stopped.stderr.startswith(b"precheck-worker: sink: " if "jsonl" in file else b"precheck-worker: ledger: ")
+    told = f"sink: cannot write {site.results}: EIO" if "jsonl" in file else f"ledger: {site.ledger}: SQLITE_IOERR"
+    assert stopped.stderr.decode().startswith(f"precheck-worker: {told}")
 
 
 @pytest.mark.fault(34)

@@ -86,7 +86,7 @@ def test_an_error_of_the_disk_before_there_is_a_ledger_is_told_as_one(tmp_path: 
 
     failure = translate(error, tmp_path / "ledger.db")
 
-    assert (type(failure), str(failure)) == (StateError, "ledger: SQLITE_IOERR_DELETE")
+    assert (type(failure), str(failure)) == (StateError, f"ledger: {tmp_path}/ledger.db: SQLITE_IOERR_DELETE")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -36,14 +36,14 @@ def translate(error: sqlite3.Error, path: Path) -> StateError:
     code = getattr(error, "sqlite_errorcode", None)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     if code is None:
-        return StateError(f"ledger: {name}")
+        return StateError(f"ledger: {path}: {name}")
     if code & 0xFF == sqlite3.SQLITE_FULL:
-        return StorageFull("ledger: no room left on the device")
+        return StorageFull(f"ledger: {path}: no room left on the device")
     if code & 0xFF == sqlite3.SQLITE_BUSY:
-        return StorageFull("ledger: locked by another process")
+        return StorageFull(f"ledger: {path}: locked by another process")
     if code in _WRITE_FAILED and _no_room_beside(path):
-        return StorageFull(f"ledger: no room left ({name})")
-    return StateError(f"ledger: {name}")
+        return StorageFull(f"ledger: {path}: no room left ({name})")
+    return StateError(f"ledger: {path}: {name}")
 
 
 def translate_os(error: OSError, what: str) -> StateError:

@@ -182,7 +182,7 @@ def _check_content(path: Path, expected: frozenset[str]) -> None:
         whole = path.stat().st_size > FULL_CHECK_BYTES or db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
     except sqlite3.DatabaseError as error:
         failure = translate(error, path)
-        raise type(failure)(f"{failure}; {path} is damaged or cannot be read") from None
+        raise type(failure)(f"{failure}; it is damaged or cannot be read") from None
     finally:
         db.close()
     if missing or not whole:

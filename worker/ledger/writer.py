@@ -80,7 +80,7 @@ class Writer:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
         except sqlite3.Error as error:
-            raise StateError(f"ledger: cannot roll back: {type(error).__name__}") from None
+            raise StateError(f"ledger: {self._path}: cannot roll back: {type(error).__name__}") from None
 
     def _require_file(self) -> None:
         """Refuse to go on writing into a file that has no name any more."""

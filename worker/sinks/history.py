@@ -49,7 +49,7 @@ def read_before(path: Path, fd: int, mark: Mark | None) -> Before:
     for place, beside in enumerate(aside):
         with _opened(beside) as set_aside:
             if holds(set_aside, mark):
-                return Before(scan(set_aside, mark.offset).result_ids | _ids_in(aside[place + 1 :]), 0, mark)
+                return Before(scan(set_aside, mark.offset, beside).result_ids | _ids_in(aside[place + 1 :]), 0, mark)
     renamed = set() if mark.offset == 0 else _ids_in_renamed(path, mark)
     return Before(renamed | _ids_in(aside), 0, mark)
 
@@ -62,7 +62,7 @@ def _ids_in_renamed(path: Path, mark: Mark) -> set[str]:
         with _opened(beside) as fd:
             if reaches(fd, mark):
                 structlog.get_logger().info("sink.rotation_found", sink=f"jsonl:{path}")
-                found = scan(fd, mark.offset)
+                found = scan(fd, mark.offset, beside)
                 os.fsync(fd)  # its writer may have died before
                 return found.result_ids
     raise StateError(
@@ -75,7 +75,7 @@ def _ids_in(paths: Sequence[Path]) -> set[str]:
     found: set[str] = set()
     for path in paths:
         with _opened(path) as fd:
-            found |= scan(fd, 0).result_ids
+            found |= scan(fd, 0, path).result_ids
     return found
 
 

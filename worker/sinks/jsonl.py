@@ -135,7 +135,7 @@ class JsonlSink:
     def _learn(self, fd: int, mark: Mark | None) -> None:
         """Read what the ledger may not know of, and cut the file to its sound length."""
         before = read_before(self._path, fd, mark)
-        found, status = scan(fd, before.start), os.fstat(fd)
+        found, status = scan(fd, before.start, self._path), os.fstat(fd)
         torn = status.st_size - found.sound_end
         if torn:
             crashpoint("recovery_tail_found")

@@ -6,6 +6,7 @@ other line that is not a record was put there by somebody else, and the file is 
 """
 
 import os
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -31,8 +32,8 @@ class Scan(msgspec.Struct):
     sound_end: int
 
 
-def scan(fd: int, start: int) -> Scan:
-    """Read the file from `start`, which is the start of a line, to its end.
+def scan(fd: int, start: int, path: Path) -> Scan:
+    """Read the file open as `fd` from `start`, which is the start of a line, to its end; `path` is what it is called.
 
     :raises StateError: if a line is neither a record nor the trace of a crash.
     :raises OSError: if it cannot be read.
@@ -40,11 +41,11 @@ def scan(fd: int, start: int) -> Scan:
     found = Scan(set(), start)
     with os.fdopen(os.dup(fd), "rb", buffering=1 << 20) as file:
         file.seek(start)
-        _collect(file, found)
+        _collect(file, found, path)
     return found
 
 
-def _collect(file: BinaryIO, found: Scan) -> None:
+def _collect(file: BinaryIO, found: Scan, path: Path) -> None:
     while line := file.readline(MAX_LINE_BYTES):
         result_id = result_id_of(line) if line.endswith(b"\n") else None
         if result_id is not None:
@@ -53,7 +54,7 @@ def _collect(file: BinaryIO, found: Scan) -> None:
         elif b"\0" in line or _torn(line):
             return
         else:
-            raise StateError(f"sink: what stands at byte {found.sound_end} of the results file is no result")
+            raise StateError(f"sink: what stands at byte {found.sound_end} of {path} is no result")
 
 
 def result_id_of(line: bytes) -> str | None:

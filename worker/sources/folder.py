@@ -108,7 +108,7 @@ class Folder:
             self._look_at_found(limit)
             ended = self._look_at_names(limit)
         except OSError as error:
-            raise unavailable(error) from None
+            raise unavailable(self._path.parent, error) from None
         return self._view(ended=ended)
 
     @property
@@ -126,11 +126,11 @@ class Folder:
             self._lost = False
         elif not self._lost:
             self._lost = True
-            raise SourceUnavailable("input: the folder or a neighbour of it was removed, replaced or unmounted")
+            raise SourceUnavailable(f"input: {self._path} or a neighbour of it was removed, replaced or unmounted")
         elif is_ours(self._path, self._name):
             self._use_again()
         else:
-            raise SourceUnavailable("input: the folder is not there, or not the one that this worker has used")
+            raise SourceUnavailable(f"input: {self._path} is not there, or not the one that this worker has used")
 
     def _use_again(self) -> None:
         former = self._spool
@@ -139,7 +139,7 @@ class Folder:
             spool = Spool(self._path, self._name, self._heir.will)
         except (OSError, SettingsError):
             former.work.relock()
-            raise SourceUnavailable("input: the folder is there again, but cannot be used") from None
+            raise SourceUnavailable(f"input: {self._path} is there again, but cannot be used") from None
         self._scan.end()
         self.held.use(spool)
         self._use(spool)
@@ -237,7 +237,7 @@ class Folder:
         try:
             return files_in(self._spool.incoming, MOST_NAMED)
         except OSError as error:
-            raise unavailable(error) from None
+            raise unavailable(self._path.parent, error) from None
 
     def close(self) -> None:
         """Put back what nobody was given, and let go of everything; what is held stays in our folder."""

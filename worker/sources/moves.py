@@ -10,8 +10,10 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from worker.errors import StateError
+from worker.sources.names import displayed
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # The file, not the folder: a sticky folder, an immutable file, a mount on the file itself.
@@ -77,11 +79,11 @@ def sync_folder(folder_fd: int) -> None:
     try:
         os.fsync(folder_fd)
     except OSError as error:
-        raise _disk_fails(error) from None
+        raise _disk_fails(error, folder_fd) from None
 
 
-def sync_file(fd: int) -> None:
-    """Make durable what was written to an open file.
+def sync_file(fd: int, folder_fd: int) -> None:
+    """Make durable what was written to an open file in an open folder.
 
     :raises OSError: if there is no room for it; write the file anew.
     :raises worker.errors.StateError: if that fails otherwise.
@@ -91,11 +93,19 @@ def sync_file(fd: int) -> None:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise
-        raise _disk_fails(error) from None
+        raise _disk_fails(error, folder_fd) from None  # not the file: its name may be a batch's
 
 
-def _disk_fails(error: OSError) -> StateError:
-    return StateError(f"input: the disk fails: {errno.errorcode.get(error.errno or 0)} at fsync")
+def _disk_fails(error: OSError, folder_fd: int) -> StateError:
+    return StateError(f"input: cannot sync {path_of(folder_fd)}: {errno.errorcode.get(error.errno or 0)}")
+
+
+def path_of(fd: int) -> str:
+    """Tell people where an open folder is now; only Linux knows."""
+    try:
+        return displayed(str(Path(f"/proc/self/fd/{fd}").readlink()))
+    except OSError:
+        return "a folder of the spool"
 
 
 def make_folder(name: str, *, within: int) -> None:

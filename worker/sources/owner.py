@@ -57,7 +57,7 @@ def write_will(owner_fd: int, folder_fd: int, will: bytes) -> None:
     crashpoint("will_emptied")
     try:
         os.pwrite(owner_fd, will, 0)
-        sync_file(owner_fd)
+        sync_file(owner_fd, folder_fd)
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise

@@ -13,7 +13,7 @@ import structlog
 
 from worker.crashpoint import crashpoint
 from worker.errors import StateError, StorageFull
-from worker.sources.moves import NO_ROOM, NOT_MOVABLE, rename_new, sync_folder
+from worker.sources.moves import NO_ROOM, NOT_MOVABLE, path_of, rename_new, sync_folder
 from worker.sources.names import displayed
 from worker.sources.returned import Returned
 from worker.sources.shelves import Archive, Quarantine
@@ -71,7 +71,7 @@ class PutAway:
             self._archive_all(refs)
         except OSError as error:
             if error.errno in NO_ROOM:
-                raise StorageFull("archive: no room") from None
+                raise StorageFull(f"input: no room in {path_of(self._spool.archive)}") from None
             self._later |= {ref: None for ref in refs if ref in self._held}
 
     def refuse(self, ref: str, finding: Finding) -> None:
@@ -183,5 +183,6 @@ def first_used(spool: Spool, clock: Callable[[], float], poison_after: int) -> P
     try:
         return PutAway(spool, clock, poison_after)
     except OSError as error:
+        place = path_of(spool.work.fd)
         spool.close()
-        raise StateError(f"input: cannot read work/{spool.work.name}: {errorcode.get(error.errno or 0)}") from None
+        raise StateError(f"input: cannot read {place}: {errorcode.get(error.errno or 0)}") from None

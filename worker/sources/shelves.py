@@ -113,7 +113,7 @@ class Quarantine:
         fd = self._own_note(note, target, reason)
         try:
             _write(fd, reason)
-            sync_file(fd)
+            sync_file(fd, self._fd)
             crashpoint("quarantine_noted")
             rename_new(folder_fd, entry, self._fd, target)
         except (OSError, StateError):

@@ -118,7 +118,7 @@ def first_opened(incoming: Path, worker_id: str, will: bytes = b"") -> Spool:
         return Spool(incoming, worker_id, will)
     except OSError as error:
         if error.errno in NO_ROOM:
-            raise StorageFull("input: no room to make work, archive and quarantine") from None
+            raise StorageFull(f"input: no room in {incoming.parent} to make {', '.join(NEIGHBOURS)}") from None
         if error.errno == errno.EIO:
             raise StateError(f"input: the disk of {incoming.parent} fails: EIO") from None
         detail = f"{', '.join(NEIGHBOURS)} beside {incoming} cannot be made, entered and locked ({error.strerror})"

@@ -100,7 +100,7 @@ class Taker:
             return self.spool.work.take(place.fd, name, file.sight[0])
         except FileNotFoundError:
             if self.spool.work.gone():
-                raise SourceUnavailable("input: our folder in work/ was removed") from None
+                raise SourceUnavailable(f"input: {self.spool.work_path('.')} was removed") from None
             return None
         except OSError as error:
             if error.errno not in NOT_MOVABLE:

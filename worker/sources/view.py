@@ -1,6 +1,7 @@
 """What one look at an input folder has shown, or why it could not be looked at."""
 
 import errno
+from pathlib import Path
 
 import msgspec
 
@@ -19,6 +20,6 @@ class View(msgspec.Struct, frozen=True, gc=False):
     again_s: float
 
 
-def unavailable(error: OSError) -> SourceUnavailable:
-    """Say that the input cannot be reached, and by which error."""
-    return SourceUnavailable(f"input: {errno.errorcode.get(error.errno or 0, 'unknown error')}")
+def unavailable(spool: Path, error: OSError) -> SourceUnavailable:
+    """Say that a folder of this spool cannot be used, and by which error."""
+    return SourceUnavailable(f"input: {spool} cannot be used: {errno.errorcode.get(error.errno or 0, 'unknown error')}")
