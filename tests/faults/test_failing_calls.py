@@ -141,6 +141,30 @@ def test_results_found_at_the_start_are_written_again_and_synced_before_the_ledg
 
 
 @pytest.mark.slow
+@pytest.mark.fault(33)
+@pytest.mark.fault(40)
+@pytest.mark.parametrize("call", ["pwrite", "fsync"])
+def test_results_found_in_a_file_that_somebody_renamed_are_written_again_and_synced_in_place(
+    site: Site, call: str
+) -> None:
+    given = put(site.inbox, files=70)
+    died = die(site, "sink_after_write:2")
+    renamed = site.results.rename(site.results.with_name("results-kept.jsonl"))
+    before, written = renamed.stat(), renamed.read_bytes()
+    (noted,) = rows(site, "SELECT seq FROM sinks")[0]
+
+    hit, failed = failing_once(site, call, "EIO", 1, renamed)
+
+    assert failed == 1
+    assert (hit.returncode, hit.stderr.decode()) == (3, f"precheck-worker: sink: cannot read {site.results}: EIO\n")
+    assert rows(site, "SELECT seq FROM sinks") == [(noted,)]
+    recover(site, given, died, hit)
+    after = renamed.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert renamed.read_bytes() == written
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not LONG, reason="every call in turn takes some minutes: PRECHECK_FAILING_CALLS=1")
 @pytest.mark.fault(27)
 @pytest.mark.fault(32)

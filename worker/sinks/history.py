@@ -63,12 +63,30 @@ def _ids_in_renamed(path: Path, mark: Mark) -> set[str]:
             if reaches(fd, mark):
                 structlog.get_logger().info("sink.rotation_found", sink=f"jsonl:{path}")
                 found = scan(fd, mark.offset, beside)
-                os.fsync(fd)  # its writer may have died before
+                if found.sound_end > mark.offset:
+                    _write_again(fd, mark.offset, found.sound_end)
                 return found.result_ids
     raise StateError(
         f"sink: {path} is not the file we left (it was truncated, rewritten or removed); put it back,"
         " or move it to another name in its folder to begin a new one"
     )
+
+
+def _write_again(fd: int, start: int, end: int) -> None:
+    """Make sure that what a dead process wrote is on disk, in a file that may be somebody else's by now.
+
+    In place, and not by a copy under its name: who reads it, or has it open, sees the same bytes at every moment, and
+    its time stays. Where it may not be written any more that is an error, for nothing else would prove anything.
+
+    :raises OSError: if that fails.
+    """
+    status = os.fstat(fd)
+    writable = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        files.write_again(writable, start, end)
+    finally:
+        os.utime(writable, ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.close(writable)
 
 
 def _ids_in(paths: Sequence[Path]) -> set[str]:
