@@ -94,6 +94,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._brought.append((callback, args, context))  # kept until its turn does not depend on how fast it came
         return super().call_soon_threadsafe(_nothing)
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Wait for its threads in real time; from Python 3.12 on, a runner gives them 300 s of the loop's."""
+        await super().shutdown_default_executor()
+
     def _settle_threads(self) -> bool:
         while any(
             isinstance(thread, WorkerThread) and thread.loop is self and thread.queue.unfinished_tasks
