@@ -82,6 +82,29 @@ async def test_a_modification_time_far_off_neither_delays_nor_hastens(
     assert spool.incoming_names() == {"half.837"}
 
 
+@pytest.mark.fault(64)
+@BOTH_WAYS
+@pytest.mark.parametrize("years", [10, -10])
+async def test_a_jump_of_the_wall_clock_neither_delays_nor_hastens(
+    spool: SpoolFolder, clock: Clock, years: int, ask_kernel: bool
+) -> None:
+    jumped_s = 0.0
+    spool.put("half.837", batch()[:-20])
+    async with spool.opened(monotonic=clock, ask_kernel=ask_kernel, clock=lambda: time.time() + jumped_s) as source:
+        assert await take_all(source) == []
+        jumped_s = years * 365 * 86_400
+        spool.put("whole.837", batch())
+        with anyio.fail_after(5):
+            found = await take_all(source)
+        stayed = spool.incoming_names()
+        clock.ahead_s += 3600
+        assert await take_all(source) == []
+
+    assert names(found) == {"whole.837"}
+    assert stayed == {"half.837"}
+    assert list(spool.quarantined()) == ["half.837"]
+
+
 async def test_files_and_folders_are_for_the_owner_only(spool: SpoolFolder) -> None:
     spool.put("a.837", batch())
     async with spool.opened() as source:

@@ -1,5 +1,6 @@
 """Several workers on one folder, workers that die, and files that this worker may not read: with real processes."""
 
+import json
 import os
 import shutil
 import signal
@@ -257,7 +258,8 @@ def test_an_unreadable_file_is_quarantined_in_the_end_and_others_are_not_affecte
     assert worker.returncode == 0
     assert "good.837" in printed.splitlines()
     assert "secret.837" not in printed.splitlines()
-    assert '"code":"unreadable"' in spool.quarantined()["secret.837"]
+    reason = json.loads(spool.quarantined()["secret.837"])
+    assert reason == {"code": "unreadable", "text": "could not be read, tried 5 times"}
 
 
 @pytest.mark.fault(58)
@@ -276,6 +278,32 @@ def test_a_file_that_may_not_be_moved_is_left_alone(open_to_all: SpoolFolder) ->
     assert "theirs.837" in printed.splitlines()
     assert spool.incoming_names() == {"roots.837"}
     assert spool.quarantined() == {}
+
+
+@pytest.mark.fault(58)
+@pytest.mark.parametrize("failing", [2, 10_000])
+def test_a_file_that_cannot_be_read_is_tried_again_and_taken_or_quarantined_in_the_end(
+    open_to_all: SpoolFolder, failing: int
+) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    spool = open_to_all
+    for number, name in enumerate(("good.837", "broken.837")):
+        spool.put(name, batch(number))
+        os.chown(spool.incoming / name, 65534, 65534)
+    inject = f"inject=read:error=EIO:when=1..{failing}"
+    strace = ["strace", "-f", "-qq", "-o", os.devnull, "-P", str(spool.incoming / "broken.837"), "-e", inject]
+
+    worker = start([*strace, sys.executable, "-c", UNPRIVILEGED, str(spool.incoming)])
+    printed, _ = worker.communicate(timeout=60)
+
+    if worker.returncode != 0 and not printed:
+        pytest.skip("tracing is not permitted here")
+    assert "good.837" in printed.splitlines()
+    assert ("broken.837" in printed.splitlines()) == (failing == 2)
+    assert spool.incoming_names() == set()
+    told = {name: json.loads(reason)["text"] for name, reason in spool.quarantined().items()}
+    assert told == ({} if failing == 2 else {"broken.837": "could not be read, tried 5 times"})
 
 
 @pytest.mark.fault(58)
