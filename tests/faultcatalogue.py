@@ -134,7 +134,7 @@ WITHOUT: Mapping[int, str] = {}
 """Entries that no test covers, with the reason."""
 
 IN_PART: Mapping[int, str] = {
-    13: "a folder's input that kills every worker is not set aside by itself; a broker's message is (109)",
+    13: "a file that kills while it is looked through in the input folder, before it is taken, is not counted",
     18: "the setting's warning; a kill after too short a grace is a kill at random (11)",
     32: "by strace on this worker's calls, not by a broken device",
     44: "a network file system cannot be mounted here: its name in the mount table is what is tested",

@@ -1,4 +1,4 @@
-"""The disks of a working worker: full, broken, slow, read-only, in use by another; and the worker that goes on."""
+"""The disks of a working worker: full, broken, read-only, in use by another; and the worker that goes on."""
 
 import signal
 from collections.abc import Iterator
@@ -166,19 +166,6 @@ def test_interrupted_calls_are_nothing_special(site: Site, inject: str) -> None:
     done = failing(site, ("out/results.jsonl",), inject).wait()
 
     assert done.returncode == 0
-    hold_against(site, given, done)
-
-
-@pytest.mark.fault(35)
-def test_a_slow_disk_slows_the_flow_down_and_nothing_else(site: Site) -> None:
-    given = put(site.inbox, files=1, claims=400)
-    site.environ["PRECHECK_FLOW__MAX_IN_FLIGHT"] = "20"
-    site.environ["PRECHECK_TELEMETRY__LOG_LEVEL"] = "debug"
-
-    done = failing(site, ("out/results.jsonl", "state/ledger.db-wal"), "fsync,fdatasync:delay_enter=300000").wait()
-
-    assert done.returncode == 0
-    assert "loop.blocked" not in {line["event"] for line in log_lines(done.stdout)}
     hold_against(site, given, done)
 
 
