@@ -22,10 +22,11 @@ def redis_server(root: Path) -> Server:
     return Server(f"redis://127.0.0.1:{port}/0", [_found("redis-server"), *arguments], root)
 
 
-def nats_server(root: Path) -> Server:
+def nats_server(root: Path, *options: str) -> Server:
     """A NATS with JetStream on disk."""
     port = free_port()
     command = [_found("nats-server"), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(root / "jetstream")]
+    command += options
     return Server(f"nats://127.0.0.1:{port}", command, root)
 
 

@@ -11,6 +11,7 @@ import redis.asyncio
 from structlog.testing import capture_logs
 
 from tests.brokers import PLACES, REDIS_URL, NatsPlace, Place, RabbitPlace, RedisPlace, finish
+from tests.servers import nats_server
 from tests.spools import batch, names
 from worker.brokers.messages import CODE, TEXT, Message
 from worker.brokers.references import file_reference
@@ -236,6 +237,19 @@ async def test_a_redis_stream_or_group_deleted_under_us_is_told_and_made_anew(ke
         await source.take(1)
     place.put("later.837", batch())
     later = await take(source)
+
+async def test_a_login_that_nats_refuses_is_an_error_without_the_password(tmp_path: Path) -> None:
+    server = nats_server(tmp_path, "--user", "worker", "--pass", "correct")
+    server.start()
+    netloc = server.url.removeprefix("nats://")
+
+    for login in ("worker:hunter2@", ""):
+        with pytest.raises(SettingsError, match="refuses this user") as refused:
+            await from_url(f"nats://{login}{netloc}", InputSettings()).open()
+        assert "hunter2" not in str(refused.value)
+
+    server.kill()
+
 
     assert names(later) == {"later.837"}
     await source.close()

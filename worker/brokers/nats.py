@@ -92,7 +92,8 @@ class Session:
         """Connect anew. Told within `translated`."""
         await self.close()
         address = self.address
-        client = Client()
+        # Ours before it is connected: one that was refused has a socket to close, too.
+        client = self._client = Client()
         context = ssl.create_default_context(cafile=address["ca_file"] or None) if address["tls"] == "true" else None
         await client.connect(
             f"nats://{address.host}:{address.port}",
@@ -107,7 +108,6 @@ class Session:
             ping_interval=20,
             error_cb=_unheard,
         )
-        self._client = client
         return client
 
     async def close(self) -> None:
