@@ -57,6 +57,22 @@ def forget_leases(source: BrokerSource) -> None:
     source._leases.cancel()
 
 
+async def test_nothing_is_taken_before_it_is_asked_for(place: Place) -> None:
+    for number in range(3):
+        place.put(f"{number}.837", batch(number))
+    idle, other = place.source(worker_id="idle"), place.source(worker_id="other")
+    await idle.open()
+    await other.open()
+
+    taken: list[Delivery] = []
+    while len(taken) < 3:
+        taken += await take(other)
+    await idle.close()
+
+    assert names(taken) == {"0.837", "1.837", "2.837"}
+    await other.close()
+
+
 @pytest.mark.fault(107)
 async def test_work_that_takes_longer_than_the_lease_is_not_delivered_twice(leased: Place) -> None:
     leased.put("slow.837", batch())
@@ -197,7 +213,7 @@ async def test_a_message_larger_than_a_batch_may_be_is_buried(place: Place) -> N
 async def test_a_missing_place_is_an_error_that_names_the_command(engine: str, tmp_path: Path) -> None:
     url = PLACES[engine](tmp_path).url
 
-    with pytest.raises(SettingsError, match=r"is missing at .*precheck-worker (run|enqueue) --create") as refused:
+    with pytest.raises(SettingsError, match=r"is missing at .*create it: precheck-worker run --create") as refused:
         await from_url(url, InputSettings()).open()
 
     assert "guest:guest" not in str(refused.value)
@@ -222,6 +238,19 @@ async def test_a_refused_login_is_an_error_without_the_password(engine: str, url
     assert ":hunter2" not in str(refused.value)
 
 
+async def test_a_login_that_nats_refuses_is_an_error_without_the_password(tmp_path: Path) -> None:
+    server = nats_server(tmp_path, "--user", "worker", "--pass", "correct")
+    server.start()
+    netloc = server.url.removeprefix("nats://")
+
+    for login in ("worker:hunter2@", ""):
+        with pytest.raises(SettingsError, match="refuses this user") as refused:
+            await from_url(f"nats://{login}{netloc}", InputSettings()).open()
+        assert "hunter2" not in str(refused.value)
+
+    server.kill()
+
+
 @pytest.mark.fault(110)
 @pytest.mark.parametrize("key", ["stream", "group"])
 async def test_a_redis_stream_or_group_deleted_under_us_is_told_and_made_anew(key: str, tmp_path: Path) -> None:
@@ -237,19 +266,6 @@ async def test_a_redis_stream_or_group_deleted_under_us_is_told_and_made_anew(ke
         await source.take(1)
     place.put("later.837", batch())
     later = await take(source)
-
-async def test_a_login_that_nats_refuses_is_an_error_without_the_password(tmp_path: Path) -> None:
-    server = nats_server(tmp_path, "--user", "worker", "--pass", "correct")
-    server.start()
-    netloc = server.url.removeprefix("nats://")
-
-    for login in ("worker:hunter2@", ""):
-        with pytest.raises(SettingsError, match="refuses this user") as refused:
-            await from_url(f"nats://{login}{netloc}", InputSettings()).open()
-        assert "hunter2" not in str(refused.value)
-
-    server.kill()
-
 
     assert names(later) == {"later.837"}
     await source.close()

@@ -200,7 +200,7 @@ async def test_dead_letters_go_where_the_redrive_policy_leads_and_a_low_count_is
 async def test_a_queue_is_found_by_its_own_url_as_well(place: SqsPlace) -> None:
     place.put("a.837", batch())
     own = f"{place.server}/123456789012/{place.queues[0]}"
-    source = from_url(f"sqs:{own}?region={sqs.REGION}", InputSettings())
+    source = from_url(f"sqs:{own}?region={sqs.REGION}", InputSettings(), create=True)
     await source.open()
 
     taken = await source.take(1)

@@ -38,7 +38,7 @@ class Inlet(Protocol):
     lease_s: float
 
     async def open(self, *, create: bool) -> None:
-        """Connect, or connect anew; with `create`, make what is missing.
+        """Connect, or connect anew; with `create`, make what is missing. No message is taken before the first `fetch`.
 
         :raises worker.errors.SettingsError: if we are refused, or something is missing; names the command that helps.
         :raises worker.errors.SourceUnavailable: if the broker cannot be reached for now.

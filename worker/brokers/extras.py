@@ -1,9 +1,11 @@
-"""A library that is not installed is a matter of settings: the message names the extra that brings it."""
+"""What is not there yet is a matter of settings: the message names the extra, or the command, that brings it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from worker.errors import SettingsError
+
+CREATE_IT = "create it: precheck-worker run --create (or enqueue --create, where claims are put)"
 
 
 @contextmanager

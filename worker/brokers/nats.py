@@ -21,6 +21,7 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, Header, RetentionPolicy, StorageType, StreamConfig
 
 from worker.brokers.address import Address, parse_address
+from worker.brokers.extras import CREATE_IT
 from worker.brokers.messages import Message, message_from
 from worker.errors import SettingsError, SinkUnavailable, WorkerError
 
@@ -151,10 +152,10 @@ def translated(
 
 def _missing(address: Address, code: int | None, kind: type[WorkerError] | None) -> WorkerError:
     if code == CONSUMER_NOT_FOUND:
-        what, command = f"the consumer {address['consumer']!r}", "run --create"
+        what = f"the consumer {address['consumer']!r}"
     else:
-        what, command = f"the stream {stream_of(address)!r}, or one for {dead_of(address)!r},", "run --create"
-    text = f"nats: {what} is missing at {address.shown}; create it: precheck-worker {command}"
+        what = f"the stream {stream_of(address)!r}, or one for {dead_of(address)!r},"
+    text = f"nats: {what} is missing at {address.shown}; {CREATE_IT}"
     return kind(text) if kind else SettingsError([text])
 
 

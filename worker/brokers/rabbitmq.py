@@ -26,6 +26,7 @@ from aio_pika.exceptions import (
 )
 
 from worker.brokers.address import Address, parse_address
+from worker.brokers.extras import CREATE_IT
 from worker.brokers.messages import Message, message_from
 from worker.errors import SettingsError, SinkUnavailable, WorkerError
 
@@ -126,7 +127,7 @@ def translated(
         raise SettingsError([f"rabbitmq: {where} refuses the virtual host, or is no AMQP 0-9-1 broker"]) from None
     except ChannelNotFoundEntity:
         queues = f"{address['queue']!r} or {dead_of(address)!r}"
-        text = f"rabbitmq: a queue is missing at {where} ({queues}); create it: precheck-worker run --create"
+        text = f"rabbitmq: a queue is missing at {where} ({queues}); {CREATE_IT}"
         raise (missing(text) if missing else SettingsError([text])) from None
     except DeliveryError:
         raise unavailable(f"rabbitmq: {where} does not take the message now (queue full or missing)") from None

@@ -30,6 +30,7 @@ from redis.exceptions import (
 )
 
 from worker.brokers.address import Address, parse_address
+from worker.brokers.extras import CREATE_IT
 from worker.brokers.messages import Message, message_from
 from worker.errors import SettingsError, SinkUnavailable, WorkerError
 
@@ -98,7 +99,7 @@ def translated(
     address: Address, unavailable: type[WorkerError], *, missing: type[WorkerError] | None = None
 ) -> Iterator[None]:
     """Turn redis-py's errors into ours; none of its texts, which may quote commands, is told."""
-    where, help_text = address.shown, f"create it: precheck-worker enqueue --create --to '{address.shown}?…'"
+    where = address.shown
     try:
         yield
     except (AuthenticationError, NoPermissionError):
@@ -108,7 +109,7 @@ def translated(
     except ResponseError as error:
         code = str(error).partition(" ")[0]
         if code in _MISSING:
-            text = f"redis: the stream {address['stream']!r} or its group is missing at {where}; {help_text}"
+            text = f"redis: the stream {address['stream']!r} or its group is missing at {where}; {CREATE_IT}"
             raise (missing(text) if missing else SettingsError([text])) from None
         if code in _FOR_NOW:
             raise unavailable(f"redis: {where} does not take this now ({code})") from None

@@ -32,7 +32,6 @@ def sender_from_url(url: str, *, setting: str, place: str) -> Sender:
         case "sqs":
             with needs_extra("sqs", setting=setting):
                 from worker.brokers import sqs
-            address = sqs.parse_queue(url, setting=setting, queue=place.replace(".", "-"))
-            return sqs.SqsSender(address, letters=place == CLAIMS)
+            return sqs.SqsSender(sqs.parse_queue(url, setting=setting, queue=place.replace(".", "-")))
         case _:
             raise SettingsError([f"{setting}: no broker is known for {scheme + ':'!r}"])

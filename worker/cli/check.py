@@ -10,7 +10,6 @@ import typer
 
 from worker import fleet, sinks, sources
 from worker.brokers.references import references_of
-from worker.brokers.senders import CLAIMS, sender_from_url
 from worker.cli.console import stdout
 from worker.cli.diagnosis import health_advice, token_advice
 from worker.cli.options import Config, add_command, settings_from
@@ -114,25 +113,25 @@ async def _fleet(flow: FlowSettings) -> Iterable[Finding]:
 
 
 async def _input(settings: InputSettings) -> list[Finding]:
-    """See whether the broker of the input, and what messages may refer to, can be reached; nothing is taken."""
-    if settings.url.startswith("dir:"):
-        return []
+    """See whether the broker of the input, and what messages may refer to, are as they must be; nothing is taken."""
     try:
-        sender = sender_from_url(settings.url, setting="input.url", place=CLAIMS)
+        inlet = sources.inlet_from_url(settings.url, settings)
         references = references_of(settings)
     except SettingsError:
         return []  # told with the paths
+    if inlet is None:
+        return []
     try:
-        await sender.open(create=False)
+        await inlet.open(create=False)
         await references.look()
     except SettingsError as error:
         return [Finding("input", ok=False, detail=problem, code=2) for problem in error.problems]
     except (SourceUnavailable, StateError) as error:
         return [Finding("input", ok=False, detail=f"{error}; the worker waits for it", code=3)]
     finally:
-        await sender.close()
+        await inlet.close()
         await references.close()
-    return [Finding("input", ok=True, detail=sender.shown)]
+    return [Finding("input", ok=True, detail=inlet.shown)]
 
 
 async def _servers(settings: Settings) -> list[Finding]:

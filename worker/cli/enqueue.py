@@ -10,14 +10,15 @@ import msgspec
 import typer
 from rich.status import Status
 
-from worker.brokers.engine import Sender
+from worker import sources
+from worker.brokers.engine import Inlet, Sender
 from worker.brokers.messages import Message
 from worker.brokers.references import BadReference, file_reference, objects_of
 from worker.brokers.senders import CLAIMS, sender_from_url
 from worker.claim import Delivery
 from worker.cli.console import is_terminal, plural, rows_table, stderr, stdout
 from worker.cli.options import Config, add_command, settings_from
-from worker.errors import SourceUnavailable, StorageFull
+from worker.errors import SinkUnavailable, SourceUnavailable, StorageFull
 from worker.settings import InputSettings
 from worker.sources.listed import ListedFiles
 
@@ -65,7 +66,9 @@ def enqueue(
     to: Annotated[
         str | None, typer.Option("--to", help="URL of the broker; without it the settings' input.url.", metavar="URL")
     ] = None,
-    create: Annotated[bool, typer.Option("--create", help="Make the queue or stream if it is missing.")] = False,
+    create: Annotated[
+        bool, typer.Option("--create", help="Make what is missing: queue or stream, consumer, dead letters.")
+    ] = False,
 ) -> int:
     """Put 837 files on a broker, one message a file; on return the broker has confirmed each.
 
@@ -75,15 +78,19 @@ def enqueue(
     The exit code is 1 if one was not sent.
     """
     settings = settings_from(config, online=False)
-    sender = sender_from_url(to or settings.input.url, setting="--to" if to else "input.url", place=CLAIMS)
+    url = to or settings.input.url
+    sender = sender_from_url(url, setting="--to" if to else "input.url", place=CLAIMS)
     urls = [path for path in paths if path.startswith(OBJECT)]
+    inlet = sources.inlet_from_url(url, settings.input) if create else None
     objects = objects_of(settings.input) if urls else None
     files = ListedFiles([Path(path) for path in paths if not path.startswith(OBJECT)], settings.input)
 
     async def work() -> Outcome:
         outcome = Outcome()
         announced = [] if objects is None else await _announced(urls, objects, outcome)
-        await _enqueue(sender, files, announced, settings.input, outcome, create=create)
+        if inlet is not None:
+            await _make(inlet)
+        await _enqueue(sender, files, announced, settings.input, outcome)
         return outcome
 
     outcome = anyio.run(work)
@@ -91,6 +98,16 @@ def enqueue(
         stdout().print(rows_table("Not sent", ("file", "why"), outcome.refused))
     stdout().print(f"{plural(outcome.sent, 'batch')} sent to {sender.shown}", markup=False)
     return 1 if outcome.refused else 0
+
+
+async def _make(inlet: Inlet) -> None:
+    """Make all that a worker will ask for there; nothing is taken."""
+    try:
+        await inlet.open(create=True)
+    except SourceUnavailable as error:
+        raise SinkUnavailable(str(error)) from None  # to us it is where things go
+    finally:
+        await inlet.close()
 
 
 async def _announced(urls: Sequence[str], objects: "S3Objects", outcome: Outcome) -> list[Message]:
@@ -118,13 +135,11 @@ async def _enqueue(
     announced: Sequence[Message],
     settings: InputSettings,
     outcome: Outcome,
-    *,
-    create: bool,
 ) -> None:
     await files.open()
     progress = Status("", console=stderr()) if is_terminal() else None
     try:
-        await sender.open(create=create)
+        await sender.open(create=False)
         if progress is not None:
             progress.start()
         for place in range(0, len(announced), AT_ONCE):

@@ -11,27 +11,22 @@
 `worker.sources.listed` is a second kind, for files that are named one by one.
 """
 
-import os
-import re
-import socket
 from pathlib import Path
 
 from worker.brokers.attempts import Attempts
-from worker.brokers.engine import Inlet
-from worker.brokers.extras import needs_extra
 from worker.brokers.references import references_of
 from worker.errors import SettingsError
 from worker.ports import Heir, Source
 from worker.settings import InputSettings
 from worker.sources.brokered import BrokerSource
 from worker.sources.directory import DirectorySource
+from worker.sources.inlets import PREFETCH, SCHEMES, inlet_from_url, safe_id
 from worker.sources.listed import ListedFiles
 
-__all__ = ["BrokerSource", "DirectorySource", "ListedFiles", "from_url"]
+__all__ = ["BrokerSource", "DirectorySource", "ListedFiles", "from_url", "inlet_from_url"]
 
-KNOWN_SCHEMES = ("dir:", "amqp:", "nats:", "redis:", "sqs:")
+KNOWN_SCHEMES = ("dir:", *SCHEMES)
 _KNOWN = ", ".join(KNOWN_SCHEMES)
-PREFETCH = 400
 
 
 def from_url(
@@ -55,44 +50,19 @@ def from_url(
     :raises worker.errors.SettingsError: if no such source is known.
     """
     scheme, _, rest = url.partition(":")
-
-    def brokered(inlet: Inlet) -> Source:
-        return BrokerSource(
-            inlet,
-            input_settings,
-            prefetch=input_settings.prefetch or prefetch,
-            references=references_of(input_settings, fetched),
-            attempts=attempts or Attempts(),
-            create=create,
-        )
-
-    match scheme:
-        case "dir" if rest:
-            return DirectorySource(Path(rest), input_settings, worker_id=_worker_id(worker_id), heir=heir)
-        case "dir":
-            raise SettingsError(["input.url: no path after 'dir:'"])
-        case "amqp" | "amqps":
-            with needs_extra("rabbitmq", setting="input.url"):
-                from worker.sources.rabbitmq import RabbitInlet
-            return brokered(RabbitInlet(url, prefetch=input_settings.prefetch or prefetch))
-        case "nats":
-            with needs_extra("nats", setting="input.url"):
-                from worker.sources.nats import NatsInlet
-            return brokered(NatsInlet(url, lease_s=input_settings.lease_s))
-        case "redis" | "rediss":
-            with needs_extra("redis", setting="input.url"):
-                from worker.sources.redis import RedisInlet
-            return brokered(RedisInlet(url, worker_id=_worker_id(worker_id), lease_s=input_settings.lease_s))
-        case "sqs":
-            with needs_extra("sqs", setting="input.url"):
-                from worker.sources.sqs import SqsInlet
-            return brokered(SqsInlet(url, lease_s=input_settings.lease_s))
-        case _:
-            # Only the scheme is named: what follows may hold credentials.
-            raise SettingsError([f"input.url: unknown scheme {scheme + ':'!r}, known are {_KNOWN}"])
-
-
-def _worker_id(given: str | None) -> str:
-    """Make a name that is a safe file name."""
-    name = given or f"{socket.gethostname()}-{os.getpid()}"
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:100]
+    if scheme == "dir" and rest:
+        return DirectorySource(Path(rest), input_settings, worker_id=safe_id(worker_id), heir=heir)
+    if scheme == "dir":
+        raise SettingsError(["input.url: no path after 'dir:'"])
+    inlet = inlet_from_url(url, input_settings, worker_id=worker_id, prefetch=prefetch)
+    if inlet is None:
+        # Only the scheme is named: what follows may hold credentials.
+        raise SettingsError([f"input.url: unknown scheme {scheme + ':'!r}, known are {_KNOWN}"])
+    return BrokerSource(
+        inlet,
+        input_settings,
+        prefetch=input_settings.prefetch or prefetch,
+        references=references_of(input_settings, fetched),
+        attempts=attempts or Attempts(),
+        create=create,
+    )

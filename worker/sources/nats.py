@@ -17,6 +17,7 @@ from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo
 
 from worker.brokers.engine import Arrived
+from worker.brokers.extras import CREATE_IT
 from worker.brokers.messages import Message
 from worker.brokers.nats import (
     ANSWER_TIMEOUT_S,
@@ -147,7 +148,7 @@ class NatsInlet:
             elif status not in (NO_MESSAGES, TIMED_OUT) and not found:
                 told = (message.headers or {}).get("Description", "")
                 if "Deleted" in told:
-                    raise SourceUnavailable("nats: the consumer was deleted; create it: precheck-worker run --create")
+                    raise SourceUnavailable(f"nats: the consumer was deleted; {CREATE_IT}")
                 await asyncio.sleep(0.2)  # too many wait, or too much is unacknowledged: both pass
                 return found
             else:

@@ -44,34 +44,27 @@ class RabbitInlet:
         self._queue = address["queue"]
         self._prefetch = min(prefetch, 65_535)
         self._arrived: asyncio.Queue[Arrived] = asyncio.Queue()
+        self._consuming = False
         self._look_at = 0.0
         self._strikes = 0
         self.place = self._queue
         self.shown = f"{address.shown}?queue={self._queue}"
 
     async def open(self, *, create: bool) -> None:
-        """Connect, see that the queues are there, and consume anew; see `Inlet.open`."""
+        """Connect and see that the queues are there; nothing comes before `fetch` asks for it; see `Inlet.open`."""
+        self._consuming = False
         with translated(self._address, SourceUnavailable):
             await self._session.connect()
             dead = dead_of(self._address)
             await ready_queue(self._session, dead, create=create)
             await ready_queue(self._session, self._queue, create=create, dead=dead)
-            await self._session.channel.set_qos(prefetch_count=self._prefetch)
-            queue = await self._session.channel.get_queue(self._queue, ensure=False)
-            arrived: asyncio.Queue[Arrived] = asyncio.Queue()
-            session = self._session.number
-
-            async def receive(message: AbstractIncomingMessage) -> None:
-                arrived.put_nowait(_arrived(message, session))
-
-            await queue.consume(receive)
-            # Those of the session before cannot be acknowledged any more, and are on their way again.
-            self._arrived, self._strikes, self._look_at = arrived, 0, time.monotonic() + LOOK_EVERY_S
 
     async def fetch(self, limit: int, wait_s: float) -> Sequence[Arrived]:
         """Give what has come; see `Inlet.fetch`."""
         try:
             with translated(self._address, SourceUnavailable, missing=SourceUnavailable):
+                if not self._consuming:
+                    await self._consume()
                 if self._arrived.empty():
                     await self._await_one(wait_s)
         except SettingsError as refused:
@@ -114,6 +107,20 @@ class RabbitInlet:
         """Disconnect; what is not acknowledged is free with that."""
         await self._session.close()
         self._arrived = asyncio.Queue()
+
+    async def _consume(self) -> None:
+        channel, session = self._session.channel, self._session.number
+        await channel.set_qos(prefetch_count=self._prefetch)
+        queue = await channel.get_queue(self._queue, ensure=False)
+        arrived: asyncio.Queue[Arrived] = asyncio.Queue()
+
+        async def receive(message: AbstractIncomingMessage) -> None:
+            arrived.put_nowait(_arrived(message, session))
+
+        await queue.consume(receive)
+        # Those of the session before cannot be acknowledged any more, and are on their way again.
+        self._arrived, self._strikes, self._look_at = arrived, 0, time.monotonic() + LOOK_EVERY_S
+        self._consuming = True
 
     async def _await_one(self, wait_s: float) -> None:
         """Wait for a message to come; look at the queue if none does."""

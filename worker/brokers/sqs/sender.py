@@ -15,17 +15,13 @@ AT_ONCE = 8
 
 
 class SqsSender:
-    """Publishes to a queue (`worker.brokers.engine.Sender`); a FIFO queue keeps one of an id within five minutes.
-
-    With `letters`, --create makes the queue for the dead letters as well, as for a queue that workers take from.
-    """
+    """Publishes to a queue (`worker.brokers.engine.Sender`); a FIFO queue keeps one of an id within five minutes."""
 
     most_bytes = (1 << 18) * _PLAIN // _ENCODED
 
-    def __init__(self, address: QueueAddress, *, letters: bool) -> None:
+    def __init__(self, address: QueueAddress) -> None:
         self._session = Session(address)
         self._address = address
-        self._letters = letters
         self._url = ""
         self._most_bytes = 1 << 18
         self.shown = address.shown
@@ -35,8 +31,6 @@ class SqsSender:
         with translated(self._address, SinkUnavailable):
             await self._session.connect()
             queue = await self._session.queue(create=create)
-            if create and self._letters:
-                await self._session.dead_letters(queue, create=True)
         self._url, self._most_bytes = queue.url, queue.most_bytes
         self.most_bytes = queue.most_bytes * _PLAIN // _ENCODED
 

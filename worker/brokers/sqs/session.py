@@ -24,6 +24,7 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
+from worker.brokers.extras import CREATE_IT
 from worker.brokers.sqs.address import QueueAddress
 from worker.errors import SettingsError, WorkerError
 
@@ -188,8 +189,7 @@ def _refusal(
     code, where = _code(error), address.shown
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in _MISSING:
-        text = f"sqs: the queue, or the one for its dead letters, is missing at {where}; create it: precheck-worker run"
-        text += f" --create, or precheck-worker enqueue --create --to 'sqs:{address.name}?…'"
+        text = f"sqs: the queue, or the one for its dead letters, is missing at {where}; {CREATE_IT}"
         return missing(text) if missing else SettingsError([text])
     if code in _REFUSED or status in (401, 403):
         return SettingsError([f"sqs: {where} refuses these credentials or their rights ({code})"])
