@@ -17,8 +17,9 @@ import structlog
 from anyio import CancelScope, Event
 from anyio.lowlevel import checkpoint
 
+from worker.claim import Claim
 from worker.errors import StateError, StorageFull
-from worker.ports import Emission, Record
+from worker.ports import Emission, Record, Spent
 
 C = TypeVar("C")
 
@@ -69,6 +70,32 @@ class Commits(Generic[C]):
         if self._broken is not None:
             raise _again(self._broken)
         return self._forming
+
+    async def dispatch(self, claim: Claim, attempt: int) -> None:
+        """Note that attempt number `attempt` of the claim is about to be made; on disk on return.
+
+        :raises StorageFull: as `committed` does, and so do the two that follow; StateError likewise.
+        """
+        group = self.join()
+        key = (claim.batch.number, claim.ordinal, claim.generation)
+        group.attempts.append((*key, attempt, claim.ambiguous_attempts, claim.first_sent_at, 0.0, True))
+        await self.committed(group)
+
+    async def defer(self, claim: Claim, spent: Spent) -> None:
+        """Note what was spent on an attempt that ended without a verdict, and when the next one is due."""
+        group = self.join()
+        key = (claim.batch.number, claim.ordinal, claim.generation)
+        row = (*key, spent.attempts, spent.ambiguous_attempts, spent.first_sent_at, spent.due_at, False)
+        group.attempts.append(row)
+        await self.committed(group)
+
+    async def record(self, records: Sequence[Record]) -> Sequence[Emission]:
+        """Store results; returns what stands in the outbox of them, in the order given."""
+        group = self.join()
+        place = len(group.records)
+        group.records.extend(records)
+        await self.committed(group)
+        return group.emissions[place : place + len(records)]
 
     async def committed(self, group: Group[C]) -> None:
         """Return once the group is on disk; the leader is not interrupted by a cancellation.

@@ -124,26 +124,15 @@ class SqliteLedger(SqliteReads):
 
     async def dispatch(self, claim: Claim, attempt: int) -> None:
         """Note that attempt number `attempt` of the claim is about to be made; await it before the first byte."""
-        group = self._commits.join()
-        key = (claim.batch.number, claim.ordinal, claim.generation)
-        group.attempts.append((*key, attempt, claim.ambiguous_attempts, claim.first_sent_at, 0.0, True))
-        await self._commits.committed(group)
+        await self._commits.dispatch(claim, attempt)
 
     async def defer(self, claim: Claim, spent: Spent) -> None:
         """Note that an attempt ended without a verdict and when the next one is due."""
-        group = self._commits.join()
-        key = (claim.batch.number, claim.ordinal, claim.generation)
-        row = (*key, spent.attempts, spent.ambiguous_attempts, spent.first_sent_at, spent.due_at, False)
-        group.attempts.append(row)
-        await self._commits.committed(group)
+        await self._commits.defer(claim, spent)
 
     async def record(self, records: Sequence[Record]) -> Sequence[Emission]:
         """Store results, exactly one per result_id; returns what stands in the outbox of them, in the order given."""
-        group = self._commits.join()
-        place = len(group.records)
-        group.records.extend(records)
-        await self._commits.committed(group)
-        return group.emissions[place : place + len(records)]
+        return await self._commits.record(records)
 
     async def finish(self, batch_numbers: Sequence[int]) -> None:
         """Note that all results of these batches are in all sinks, *before* the source is told."""
