@@ -22,6 +22,7 @@ from nats.js.api import DiscardPolicy, Header, RetentionPolicy, StorageType, Str
 
 from worker.brokers.address import Address, parse_address
 from worker.brokers.extras import CREATE_IT
+from worker.brokers.lots import send_in_lots
 from worker.brokers.messages import Message, message_from
 from worker.errors import SettingsError, SinkUnavailable, WorkerError
 
@@ -215,19 +216,12 @@ class NatsSender:
     async def send(self, messages: Sequence[Message]) -> None:
         """Publish in order, many before the first is confirmed; see `Sender.send`."""
         with translated(self._address, SinkUnavailable, missing=SinkUnavailable):
-            jetstream = self._session.jetstream
-            for start in range(0, len(messages), AT_ONCE):
-                outcomes = await asyncio.gather(
-                    *(
-                        jetstream.publish(self._address["subject"], one.body, headers=headers_of(one) or None)
-                        for one in messages[start : start + AT_ONCE]
-                    ),
-                    return_exceptions=True,
-                )
-                for outcome in outcomes:
-                    if isinstance(outcome, BaseException):
-                        raise outcome
+            await send_in_lots(self._publish, messages, at_once=AT_ONCE)
 
     async def close(self) -> None:
         """Disconnect."""
         await self._session.close()
+
+    async def _publish(self, message: Message) -> None:
+        headers = headers_of(message) or None
+        await self._session.jetstream.publish(self._address["subject"], message.body, headers=headers)

@@ -10,6 +10,7 @@ import asyncio
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, FieldValue
@@ -27,6 +28,7 @@ from aio_pika.exceptions import (
 
 from worker.brokers.address import Address, parse_address
 from worker.brokers.extras import CREATE_IT
+from worker.brokers.lots import send_in_lots
 from worker.brokers.messages import Message, message_from
 from worker.errors import SettingsError, SinkUnavailable, WorkerError
 
@@ -202,14 +204,8 @@ class RabbitSender:
     async def send(self, messages: Sequence[Message]) -> None:
         """Publish in order, many before the first is confirmed; see `Sender.send`."""
         with translated(self._address, SinkUnavailable, missing=SinkUnavailable):
-            for start in range(0, len(messages), AT_ONCE):
-                outcomes = await asyncio.gather(
-                    *(publish(self._session, self._address["queue"], one) for one in messages[start : start + AT_ONCE]),
-                    return_exceptions=True,
-                )
-                for outcome in outcomes:
-                    if isinstance(outcome, BaseException):
-                        raise outcome
+            to_queue = partial(publish, self._session, self._address["queue"])
+            await send_in_lots(to_queue, messages, at_once=AT_ONCE)
 
     async def close(self) -> None:
         """Disconnect."""

@@ -1,8 +1,8 @@
 """Publishing to a queue, ten messages a request at most, several requests at once."""
 
-import asyncio
 from collections.abc import Sequence
 
+from worker.brokers.lots import send_in_lots
 from worker.brokers.messages import Message
 from worker.brokers.sqs.address import QueueAddress
 from worker.brokers.sqs.session import Session, translated
@@ -43,11 +43,7 @@ class SqsSender:
         # Only one group of a FIFO queue has an order that requests at the same time could break.
         at_once = 1 if self._address.group else AT_ONCE
         with translated(self._address, SinkUnavailable, missing=SinkUnavailable):
-            for start in range(0, len(cut), at_once):
-                sent = await asyncio.gather(*map(self._send, cut[start : start + at_once]), return_exceptions=True)
-                for outcome in sent:
-                    if outcome is not None:
-                        raise outcome
+            await send_in_lots(self._send, cut, at_once=at_once)
 
     async def close(self) -> None:
         """Disconnect."""
