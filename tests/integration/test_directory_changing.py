@@ -19,16 +19,6 @@ from worker.x12 import Survey, survey
 BOTH_WAYS = pytest.mark.parametrize("ask_kernel", [True, False], ids=["kernel asked", "kernel not asked"])
 
 
-@pytest.fixture
-def spool(tmp_path: Path) -> SpoolFolder:
-    return SpoolFolder(tmp_path / "spool")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.mark.fault(47)
 @BOTH_WAYS
 async def test_a_file_being_written_is_taken_when_it_is_whole_and_not_before(

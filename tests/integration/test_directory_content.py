@@ -20,16 +20,6 @@ from worker.claim import Delivery
 from worker.x12 import Survey, survey
 
 
-@pytest.fixture
-def spool(tmp_path: Path) -> SpoolFolder:
-    return SpoolFolder(tmp_path / "spool")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.mark.fault(52)
 @pytest.mark.parametrize(
     "data", [b"", b"\n", b"\xef\xbb\xbf", b" \r\n\t "], ids=["nothing", "newline", "BOM", "blanks"]

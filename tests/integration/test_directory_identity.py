@@ -16,16 +16,6 @@ from worker.sources.leases import Lease, lease
 BOTH_WAYS = pytest.mark.parametrize("ask_kernel", [True, False], ids=["kernel asked", "kernel not asked"])
 
 
-@pytest.fixture
-def spool(tmp_path: Path) -> SpoolFolder:
-    return SpoolFolder(tmp_path / "spool")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.mark.fault(61)
 async def test_the_same_bytes_under_two_names_are_two_deliveries_of_one_hash(spool: SpoolFolder) -> None:
     spool.put("a.837", batch())

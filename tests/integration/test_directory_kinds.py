@@ -19,16 +19,6 @@ from worker.sources.reading import Candidate, NotAFile
 from worker.sources.watch import FolderWatch
 
 
-@pytest.fixture
-def spool(tmp_path: Path) -> SpoolFolder:
-    return SpoolFolder(tmp_path / "spool")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.mark.fault(56)
 async def test_symlinks_are_left_alone_with_one_warning_each(spool: SpoolFolder) -> None:
     (spool.root / "elsewhere.837").write_bytes(batch())

@@ -18,11 +18,6 @@ from worker.sources import DirectorySource
 from worker.sources.watch import FolderWatch
 
 
-@pytest.fixture
-def spool(tmp_path: Path) -> SpoolFolder:
-    return SpoolFolder(tmp_path / "spool")
-
-
 async def told_at_open(incoming: Path) -> str:
     with pytest.raises(SettingsError) as raised:
         await DirectorySource(incoming, InputSettings(), worker_id="w").open()

@@ -63,11 +63,6 @@ def lines_until_holding(process: subprocess.Popen[str]) -> dict[str, str]:
     return found
 
 
-@pytest.fixture
-def spool(tmp_path: Path) -> SpoolFolder:
-    return SpoolFolder(tmp_path / "spool")
-
-
 @pytest.mark.fault(50)
 def test_two_workers_take_a_thousand_files_each_once(spool: SpoolFolder) -> None:
     for number in range(1000):
