@@ -374,6 +374,7 @@ async def test_a_connection_without_a_consumer_is_given_up_and_opened_anew(tmp_p
     place = RabbitPlace(tmp_path)
     source = place.source()
     await source.open()
+    assert await nothing_more(source)  # it consumes from now on
     place.remove()
     await anyio.sleep(1.0)
     place.put("waits.837", batch())
