@@ -155,7 +155,7 @@ async def work(
     return tally
 
 
-def _source(settings: Settings, heir: Heir | None, attempts: Attempts, *, create: bool) -> Source:
+def _source(settings: Settings, heir: Heir, attempts: Attempts, *, create: bool) -> Source:
     return sources.from_url(
         settings.input.url,
         settings.input,

@@ -46,10 +46,10 @@ class _Will(msgspec.Struct, frozen=True):
     identity: str
 
 
-async def heir_of(ledger: WholeLedger, settings: Settings, outputs: Sequence[Sink]) -> Heir | None:
-    """Give what carries over, into this ledger, what dead workers knew; None if there is no room for it now.
+async def heir_of(ledger: WholeLedger, settings: Settings, outputs: Sequence[Sink]) -> Heir:
+    """Give what carries over, into this ledger, what dead workers knew.
 
-    :raises worker.errors.StateError: if the ledger cannot be written otherwise.
+    :raises worker.errors.StateError: if the ledger cannot be written.
     """
     if isinstance(ledger, FleetLedger):
         return SharedInheritance(ledger, settings.environment)
@@ -94,19 +94,17 @@ class Inheritance:
         self.will = msgspec.json.encode(self._left)
 
     @classmethod
-    async def prepared(cls, ledger: SqliteLedger, settings: Settings, outputs: Sequence[Sink]) -> Self | None:
-        """Note in our ledger what an heir of ours will ask it; None if there is no room for that.
+    async def prepared(cls, ledger: SqliteLedger, settings: Settings, outputs: Sequence[Sink]) -> Self:
+        """Note in our ledger what an heir of ours will ask it.
 
-        :raises worker.errors.StateError: if the ledger cannot be written otherwise.
+        :raises worker.errors.StateError: if the ledger cannot be written, be it for lack of room: without this what we
+            answer would be asked for again after our death.
         """
         urls = {sink.name: url for sink, url in zip(outputs, settings.output.urls, strict=True)}
         names = msgspec.json.encode(sorted(urls)).decode()
-        try:
-            identity = await ledger.identity()
-            if await ledger.noted(SINKS) != names:
-                await ledger.note(SINKS, names)
-        except StorageFull:
-            return None
+        identity = await ledger.identity()
+        if await ledger.noted(SINKS) != names:
+            await ledger.note(SINKS, names)
         return cls(ledger, identity, settings.environment, urls)
 
     @contextmanager

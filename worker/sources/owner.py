@@ -8,7 +8,7 @@ import fcntl
 import os
 
 from worker.crashpoint import crashpoint
-from worker.sources.moves import NO_ROOM, sync_file, sync_folder
+from worker.sources.moves import sync_file, sync_folder
 
 OWNER = "owner"
 MOST_WILL_BYTES = 16 << 10
@@ -46,9 +46,9 @@ def read_will(owner_fd: int) -> bytes:
 
 
 def write_will(owner_fd: int, folder_fd: int, will: bytes) -> None:
-    """Leave a will, durably; none where there is no room for it.
+    """Leave a will, durably.
 
-    :raises OSError: if it cannot be written otherwise.
+    :raises OSError: if it cannot be written, be it for lack of room: then none is left.
     :raises worker.errors.StateError: if the disk fails.
     """
     if read_will(owner_fd) == will:
@@ -58,9 +58,8 @@ def write_will(owner_fd: int, folder_fd: int, will: bytes) -> None:
     try:
         os.pwrite(owner_fd, will, 0)
         sync_file(owner_fd, folder_fd)
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
+    except OSError:
         os.ftruncate(owner_fd, 0)
+        raise
     crashpoint("will_written")
     sync_folder(folder_fd)

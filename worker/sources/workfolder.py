@@ -68,17 +68,29 @@ class WorkFolder:
             name = worker_id if number == 1 else f"{worker_id}.{number}"
             fd = self._made(name)
             try:
-                owner = lock(fd, create=True)
-            except OSError:
+                owner = self._lock_ours(fd)
+            except BaseException:
                 os.close(fd)
                 raise
             if owner is not None:
-                if self._is_ours(fd, owner):
-                    write_will(owner, fd, self._will)
-                    return name, fd, owner
-                os.close(owner)
+                return name, fd, owner
             os.close(fd)
         raise SettingsError([f"input.url: a thousand workers are named {worker_id}"])
+
+    def _lock_ours(self, fd: int) -> int | None:
+        """Lock a folder and leave our will in it; None if it is another worker's, living or dead."""
+        owner = lock(fd, create=True)
+        if owner is None:
+            return None
+        try:
+            if self._is_ours(fd, owner):
+                write_will(owner, fd, self._will)
+                return owner
+        except BaseException:
+            os.close(owner)
+            raise
+        os.close(owner)
+        return None
 
     def _is_ours(self, fd: int, owner: int) -> bool:
         """Tell whether nothing lies there that another ledger knows of; else it is to be taken over like any other."""
