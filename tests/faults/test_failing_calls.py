@@ -5,16 +5,18 @@ runs one n of each; ``PRECHECK_FAILING_CALLS=1 pytest tests/faults/test_failing_
 """
 
 import os
+import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import WORKER, Run, Simulator, Site
+from tests.e2e.harness import WORKER, Run, Simulator, Site, log_lines
 from tests.faults.crashing import die, hold_against, put, recover, refusal, rows
+from tests.faults.fates import Fate, fates_of
 from tests.spools import batch
 
 LONG = os.environ.get("PRECHECK_FAILING_CALLS") == "1"
@@ -52,7 +54,21 @@ def failing_once(site: Site, call: str, error: str, n: int, *places: Path) -> tu
     log = site.root / "strace"
     where = [option for place in places for option in ("-P", str(place))] or watched(site)
     inject = f"inject={CALLS[call]}:error={error}:when={n}"
-    trace = ("strace", "-f", "--seccomp-bpf", "-qq", "-o", str(log), *where, "-e", f"trace={CALLS[call]}")
+    trace = (
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-y",
+        "-ttt",
+        "-s",
+        "0",
+        "-o",
+        str(log),
+        *where,
+        "-e",
+        f"trace={CALLS[call]}",
+    )
     done = Run(site, ("run", "--once"), {}, program=(*trace, "-e", inject, *WORKER)).wait()
     return done, log.read_bytes().count(b"(INJECTED)")
 
@@ -69,14 +85,33 @@ def survive(site: Site, call: str, error: str, n: int) -> tuple[int, int]:
 
     hit, failed = failing_once(site, call, error, n)
 
-    assert hit.returncode in {0, 3}, hit.stderr.decode()
-    assert hit.returncode == 0 or hit.stderr.startswith(b"precheck-worker: "), hit.stderr.decode()
-    if hit.returncode == 0 and b'"event":"input.unready"' not in hit.stdout:
+    require_fates(hit, fates_of(site.root / "strace", site, hit))
+    left = list(site.inbox.iterdir())
+    if hit.returncode == 0 and not left:
         hold_against(site, given, hit)
     else:
+        assert hit.returncode or events_of(hit) & {"input.unready", "input.unavailable"}
         recover(site, given, hit)
     assert {path.name for path in site.quarantine.iterdir()} == {"bad.837", "bad.837.reason.json"}
     return hit.returncode, failed
+
+
+def require_fates(run: Run, fates: Sequence[tuple[Fate, str]]) -> None:
+    """Hold a run against what the calls that failed in it must lead to."""
+    ends = [said for fate, said in fates if fate.says is not None]
+    must_end = any(fate.says is not None and not fate.or_not for fate, _ in fates)
+    told, found = run.stderr.decode(), f"{run.returncode}, {run.stderr!r}: {fates}"
+    if must_end or (ends and run.returncode):
+        assert run.returncode == 3, found
+        assert re.fullmatch(f"precheck-worker: ({'|'.join(ends)})\n", told), found
+        return
+    assert (run.returncode, told) == (0, ""), found
+    events = events_of(run)
+    assert all(events & set(fate.logs.split("|")) for fate, _ in fates if fate.logs is not None), found
+
+
+def events_of(run: Run) -> set[str]:
+    return {str(line["event"]) for line in log_lines(run.stdout)}
 
 
 @pytest.fixture(autouse=True)
