@@ -126,18 +126,20 @@ class Cluster:
         self._run("pg_ctl", "stop", "-w", "-m", mode, "-D", self.data)
 
     @contextmanager
-    def standby(self) -> Iterator["Cluster"]:
-        """Run a replica for the length of a block; what is committed here is there, too."""
+    def standby(self, *, synchronous: bool = True) -> Iterator["Cluster"]:
+        """Run a replica for the length of a block; if `synchronous`, what is committed here is there, too."""
         root = self.root / "standby"
         _make_folder(root)
         copy = Cluster(root, copy_of=self)
         copy.start()
-        finish(asked(self.url, "ALTER SYSTEM SET synchronous_standby_names = '*'"))
-        self.reload()
+        if synchronous:
+            finish(asked(self.url, "ALTER SYSTEM SET synchronous_standby_names = '*'"))
+            self.reload()
         try:
             yield copy
         finally:
-            copy.stop()
+            if copy.running():
+                copy.stop()
             (self.data / "postgresql.auto.conf").write_text("")
 
     def promote(self) -> None:

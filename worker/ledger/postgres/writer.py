@@ -7,7 +7,7 @@ import asyncpg
 from worker.crashpoint import crashpoint
 from worker.errors import SettingsError, StateError
 from worker.ledger.commits import Group
-from worker.ledger.postgres import changes
+from worker.ledger.postgres import changes, confirmed
 from worker.ledger.postgres.tenure import LAST_PLACE, Tenure, begin_tenure, hold_parked, resume_tenure
 from worker.postgres.address import Address
 from worker.postgres.session import Connection, connect, disconnect, translated
@@ -26,6 +26,7 @@ class Writer:
         self._clock = clock
         self.tenure = tenure
         self.next_seq = 1
+        self._confirmed = 0
         self._replaying = False
 
     @classmethod
@@ -35,6 +36,7 @@ class Writer:
         :raises StateHeld: if a living worker has it.
         """
         writer = cls(address, connection, await begin_tenure(connection, name, clock()), clock)
+        writer._confirmed = await confirmed.counted(connection, writer.tenure.worker)
         await writer._learn_place(connection)
         return writer
 
@@ -96,12 +98,17 @@ class Writer:
                 worker = self.tenure.worker
                 stored = await changes.store_results(connection, group.records, worker, self.next_seq, self._clock())
                 group.emissions, self.next_seq = stored
+            await confirmed.count(connection, self.tenure.worker, self._confirmed + 1)
             crashpoint("before_commit")
+        self._confirmed += 1
         crashpoint("after_commit")
 
     async def _connected_anew(self) -> Connection:
         connection = await connect(self._address)
         try:
+            self._confirmed = await confirmed.require_all(
+                connection, self._address, self.tenure.worker, self._confirmed
+            )
             self.tenure = await resume_tenure(connection, self.tenure)
             if self._replaying:
                 await hold_parked(connection)
