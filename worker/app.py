@@ -21,7 +21,7 @@ from worker.fleet import open_sharing
 from worker.flow.gate import GateState
 from worker.flow.watch import Watch
 from worker.inheritance import heir_of
-from worker.ledger import LedgerReads, ParkedClaims, ParkedFilter, WholeLedger, open_state
+from worker.ledger import LedgerReads, ParkedClaims, ParkedFilter, WholeLedger, open_state, worker_name
 from worker.limits import keep_limit_noted, remember_limit
 from worker.openfiles import provide_open_files
 from worker.pacing import STEADY, make_pace
@@ -162,7 +162,7 @@ def _source(settings: Settings, heir: Heir, attempts: Attempts, *, create: bool)
         heir=heir,
         prefetch=settings.flow.max_in_flight,
         attempts=attempts,
-        fetched=fetched_folder(settings.state.url),
+        fetched=fetched_folder(settings.input, settings.state.url, worker_name(settings.state)),
         create=create,
     )
 

@@ -14,7 +14,7 @@ from tests.sqs import Relay, endpoint
 from worker.brokers.messages import CODE, Message
 from worker.brokers.references import SMALL_BYTES, file_reference, objects_of
 from worker.claim import Delivery
-from worker.errors import SourceUnavailable
+from worker.errors import SettingsError, SourceUnavailable
 from worker.settings import InputSettings
 from worker.sources import BrokerSource, from_url
 
@@ -97,6 +97,7 @@ async def test_a_large_object_lies_in_a_file_of_ours_until_its_batch_is_settled(
     folder = tmp_path / "fetched"
     folder.mkdir()
     (folder / "precheck-left.837").write_bytes(b"of a process that died")
+    (folder / "notes.txt").write_bytes(b"somebody else's")
     settings = InputSettings(reference_buckets=(store.place(),))
     source = from_url(place.url, settings, worker_id="tester", fetched=folder, create=True)
     assert isinstance(source, BrokerSource)
@@ -108,9 +109,27 @@ async def test_a_large_object_lies_in_a_file_of_ours_until_its_batch_is_settled(
     await source.settle([delivery])
 
     assert content == LARGE
-    assert files == [delivery.path]
-    assert list(folder.iterdir()) == []
+    assert {*files} == {delivery.path, folder / "notes.txt"}
+    assert list(folder.iterdir()) == [folder / "notes.txt"]
     await source.close()
+
+
+async def test_two_workers_do_not_fetch_into_one_folder(place: RedisPlace, store: Store, tmp_path: Path) -> None:
+    settings = InputSettings(reference_buckets=(store.place(),))
+    folder = tmp_path / "fetched"
+    one, other = (from_url(place.url, settings, fetched=folder, create=True) for _ in range(2))
+    await one.open()
+    left = folder / "precheck-in-work.837"
+    left.touch()
+
+    with pytest.raises(SettingsError, match=r"input\.fetch_folder: another worker fetches into"):
+        await other.open()
+    assert left.exists()
+    await one.close()
+    await other.open()
+
+    assert not left.exists()
+    await other.close()
 
 
 async def test_what_is_not_there_not_allowed_or_too_large_lies_with_the_dead_letters(

@@ -52,6 +52,7 @@ class Resolver(Protocol):
     async def open(self) -> None:
         """Prepare.
 
+        :raises worker.errors.SettingsError: if that cannot be as configured.
         :raises worker.errors.SourceUnavailable: if that is not possible for now.
         """
         ...
@@ -85,6 +86,7 @@ class References:
     async def open(self) -> None:
         """Prepare every resolver.
 
+        :raises worker.errors.SettingsError: if one cannot be used as configured.
         :raises worker.errors.SourceUnavailable: if that is not possible for now.
         """
         for resolver in self._resolvers.values():

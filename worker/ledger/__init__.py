@@ -46,6 +46,7 @@ __all__ = [
     "open_left_ledger",
     "open_state",
     "read_state",
+    "worker_name",
 ]
 
 KNOWN_SCHEMES = ("sqlite:", "postgresql:")
@@ -70,7 +71,7 @@ def open_state(
     with needs_extra("postgres", setting="state.url"):
         from worker.ledger import postgres
     address = postgres.parse_address(state.url, setting="state.url", place="schema")
-    return postgres.open_shared(address, _worker_name(state), environment=environment, create=create)
+    return postgres.open_shared(address, worker_name(state), environment=environment, create=create)
 
 
 def read_state(state: StateSettings) -> AbstractAsyncContextManager[LedgerReads]:
@@ -84,7 +85,7 @@ def read_state(state: StateSettings) -> AbstractAsyncContextManager[LedgerReads]
     with needs_extra("postgres", setting="state.url"):
         from worker.ledger import postgres
     address = postgres.parse_address(state.url, setting="state.url", place="schema")
-    return postgres.open_shared_readonly(address, _worker_name(state))
+    return postgres.open_shared_readonly(address, worker_name(state))
 
 
 async def note_for_fleet(state: StateSettings, key: str, value: str | None) -> bool:
@@ -104,7 +105,8 @@ def is_shared(state: StateSettings) -> bool:
     return state.url.partition(":")[0] in SHARED_SCHEMES
 
 
-def _worker_name(state: StateSettings) -> str:
+def worker_name(state: StateSettings) -> str:
+    """Name this worker among those that share a ledger."""
     return state.worker_name or socket.gethostname()
 
 

@@ -61,6 +61,10 @@ class InputSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         tuple[str, ...],
         Meta(description="Places s3://bucket/folder/ that s3: references may name objects of; empty: none."),
     ] = ()
+    fetch_folder: Annotated[
+        str,
+        Meta(description="Own folder for fetched objects; empty: beside the ledger's file, or spool/fetched/NAME."),
+    ] = ""
 
 
 class OutputSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

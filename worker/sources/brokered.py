@@ -78,6 +78,7 @@ class BrokerSource:
             log.error("input.unavailable", detail=str(error))  # noqa: TRY400 - the place is named
         except SettingsError:
             await self._inlet.close()
+            await self._references.close()
             self._attempts.close()
             raise
         else:

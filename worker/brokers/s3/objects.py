@@ -28,7 +28,8 @@ class S3Objects:
     async def open(self) -> None:
         """Remove what a process of ours that died had fetched.
 
-        :raises worker.errors.SourceUnavailable: if the folder for that cannot be used.
+        :raises worker.errors.SettingsError: if the folder for that is another worker's.
+        :raises worker.errors.SourceUnavailable: if it cannot be used.
         """
         await self._files.prepare()
 
@@ -74,8 +75,9 @@ class S3Objects:
             await self._sessions.look(place)
 
     async def close(self) -> None:
-        """Disconnect."""
+        """Disconnect, and let go of the folder."""
         await self._sessions.close()
+        self._files.close()
 
     def _place(self, wanted: ObjectReference) -> Bucket:
         for place in self._places:
