@@ -76,7 +76,7 @@ def bench(
     console = stderr()
 
     def tell(text: str) -> None:
-        console.print(text, markup=False)
+        console.print(text)
 
     if peers:
         require_peers()

@@ -64,7 +64,7 @@ def check(config: Config = None) -> int:
     findings += anyio.run(_service, settings)
     console = stdout()
     for finding in findings:
-        console.print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what:<9} {finding.detail}", markup=False)
+        console.print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what:<9} {finding.detail}")
     return next((finding.code for finding in findings if not finding.ok), 0)
 
 

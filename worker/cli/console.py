@@ -14,6 +14,7 @@ from rich.table import Table
 from worker.errors import SettingsError
 
 UNFOLDED = 400
+NO_FILES = "no files there; those that start with a dot or end in .tmp or .part are passed over, and so are subfolders"
 
 # Dispositions in the order in which people want to see them, with what they mean.
 MEANINGS = {
@@ -38,19 +39,21 @@ def stderr() -> Console:
 
 
 def _console(stream: TextIO) -> Console:
+    # Texts are shown as they are: a file may be called [bold].837 or :cat:.837, which rich would take for its own.
     # Nothing is folded where no terminal asks for it: such output is read by grep.
-    return Console(file=stream, highlight=False, width=None if stream.isatty() else UNFOLDED)
+    width = None if stream.isatty() else UNFOLDED
+    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 
 def complain(error: BaseException) -> None:
     """Say what is wrong, one line a problem, without a traceback."""
     console = stderr()
     if isinstance(error, SettingsError):
-        console.print(f"precheck-worker: {len(error.problems)} problem(s) in the settings", markup=False)
+        console.print(f"precheck-worker: {len(error.problems)} problem(s) in the settings")
         for problem in error.problems:
-            console.print(f"  - {problem}", markup=False)
+            console.print(f"  - {problem}")
     else:
-        console.print(f"precheck-worker: {error}", markup=False)
+        console.print(f"precheck-worker: {error}")
 
 
 def plural(count: int, noun: str) -> str:

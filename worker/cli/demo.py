@@ -58,11 +58,10 @@ def demo(
     written = write_batches(FOLDER / "spool/in", claims=claims, seed=seed)
     console.print(
         f"{plural(written.claims, 'claim')} in {plural(written.files, 'file')} written to {FOLDER}/spool/in",
-        markup=False,
     )
     began = monotonic()
     with _simulator(seed) as origin:
-        console.print(f"simulator with faults at {origin}; the worker's log is {FOLDER}/worker.log", markup=False)
+        console.print(f"simulator with faults at {origin}; the worker's log is {FOLDER}/worker.log")
         settings = _settings(origin)
         tally = Tally()
         with logging_to(FOLDER / "worker.log", settings.telemetry):
@@ -133,9 +132,9 @@ def _summarise(results: list[Result], books: Books, tally: Tally, elapsed_s: flo
     for disposition in SHOWN:
         if example := next((one for one in results if one.disposition is disposition and one.reason), None):
             reason = example.reason.text if example.reason else ""
-            console.print(f"  {example.patient_control_number}: {disposition.value}: {reason}", markup=False)
+            console.print(f"  {example.patient_control_number}: {disposition.value}: {reason}")
     spool = FOLDER / "spool"
-    console.print("\nFiles", markup=False)
+    console.print("\nFiles")
     for name in ("archive", "quarantine", "in"):
         count = sum(
             1 for path in (spool / name).rglob("*.*") if path.is_file() and not path.name.endswith(".reason.json")
@@ -145,22 +144,20 @@ def _summarise(results: list[Result], books: Books, tally: Tally, elapsed_s: flo
             "quarantine": "not processed, with the reason beside each",
             "in": "left: not complete",
         }
-        console.print(f"  {spool / name}: {count:,} ({meaning[name]})", markup=False)
+        console.print(f"  {spool / name}: {count:,} ({meaning[name]})")
     posts = sum(tally.attempts.values())
     rate = books.results / elapsed_s if elapsed_s else 0.0
     console.print(
         f"\n{books.results:,} results from {posts:,} calls ({tally.retries:,} repeats) in {elapsed_s:.1f} s, "
         f"{rate:,.0f}/s; "
         f"results: {spool}/out/results.jsonl, acknowledgements: {spool}/out/edi/",
-        markup=False,
     )
     if books.problems:
-        console.print("The books do not balance:", markup=False)
+        console.print("The books do not balance:")
         for problem in books.problems[:20]:
-            console.print(f"  {problem}", markup=False)
+            console.print(f"  {problem}")
     else:
         console.print(
             f"The books balance: every claim has one result, none twice, and {books.held:,} verdicts are "
             "those that the simulator gave.",
-            markup=False,
         )

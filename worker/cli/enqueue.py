@@ -96,7 +96,7 @@ def enqueue(
     outcome = anyio.run(work)
     if outcome.refused:
         stdout().print(rows_table("Not sent", ("file", "why"), outcome.refused))
-    stdout().print(f"{plural(outcome.sent, 'batch')} sent to {sender.shown}", markup=False)
+    stdout().print(f"{plural(outcome.sent, 'batch')} sent to {sender.shown}")
     return 1 if outcome.refused else 0
 
 

@@ -13,7 +13,7 @@ COLUMNS = ("service", "best fixed", "its goodput", "adaptive", "share", "(worst)
 def show_limiter(*, seeds: int, json: Path | None) -> int:
     """Make the table and print it; its rows go to the file as well, if there is one."""
     console = stderr()
-    print_rows(table(seeds=seeds, tell=lambda text: console.print(text, markup=False)), json=json)
+    print_rows(table(seeds=seeds, tell=lambda text: console.print(text)), json=json)
     return 0
 
 
@@ -23,7 +23,6 @@ def print_rows(rows: list[Row], *, json: Path | None) -> None:
     stdout().print(
         "share: of the best fixed bound's goodput. lost: of the attempts after the first minute; * whatever the load.\n"
         "recovery: from the change to 90 % of what can be had then, at worst.",
-        markup=False,
     )
     if json is not None:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(rows)) + b"\n")

@@ -43,7 +43,7 @@ def pause(
         file = pausing.pause_file(state.url)
         pausing.pause(file, reason, time.time())
         place = str(file)
-    stdout().print(f"paused by {place}; go on with: precheck-worker resume", markup=False)
+    stdout().print(f"paused by {place}; go on with: precheck-worker resume")
     return 0
 
 
@@ -54,5 +54,5 @@ def resume(config: Config = None) -> int:
         was_paused = anyio.run(note_for_fleet, state, pausing.NOTE, None)
     else:
         was_paused = pausing.resume(pausing.pause_file(state.url))
-    stdout().print("resumed" if was_paused else "was not paused", markup=False)
+    stdout().print("resumed" if was_paused else "was not paused")
     return 0

@@ -21,7 +21,7 @@ async def show_progress(pipeline: Pipeline, tally: Tally) -> None:
     if not is_terminal():
         while True:
             await anyio.sleep(PLAIN_EVERY_S)
-            console.print(line(pipeline, tally, monotonic() - began), markup=False)
+            console.print(line(pipeline, tally, monotonic() - began))
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         while True:
             live.update(Text(line(pipeline, tally, monotonic() - began)))

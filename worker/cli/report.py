@@ -64,7 +64,7 @@ def report(
     wanted = Wanted(frozenset(disposition or ()), reason, batch, None)
     made = anyio.run(_made, settings, wanted, show_phi, str(config or ""))
     _write(output, render(made).encode("utf-8", "backslashreplace"), force=force)
-    stdout().print(f"{output}: {plural(made.figures.claims, 'claim')}", markup=False)
+    stdout().print(f"{output}: {plural(made.figures.claims, 'claim')}")
     return 0
 
 

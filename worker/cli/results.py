@@ -96,7 +96,7 @@ async def read(settings: Settings, wanted: Wanted) -> AsyncIterator[Result]:
                 if wanted.dispositions and result.disposition not in wanted.dispositions:
                     continue
                 if left == 0:
-                    stderr().print(f"there are more; --limit {wanted.limit} ends here", markup=False)
+                    stderr().print(f"there are more; --limit {wanted.limit} ends here")
                     return
                 left = None if left is None else left - 1
                 yield result

@@ -103,7 +103,7 @@ def retry(
     if dry_run:
         return _show(groups)
     if not groups and not unfinished:
-        stderr().print("nothing is parked that matches; nothing was sent", markup=False)
+        stderr().print("nothing is parked that matches; nothing was sent")
         return 0
     return _send(settings, wanted, groups, log_file)
 
@@ -121,7 +121,7 @@ def _show(groups: Sequence[ParkedGroup]) -> int:
     console = stdout()
     if rows:
         console.print(rows_table("", ("batch", "file", "disposition", "reason", "claims"), rows, right=("claims",)))
-    console.print(f"{plural(sum(one.claims for one in groups), 'claim')} would be sent again", markup=False)
+    console.print(f"{plural(sum(one.claims for one in groups), 'claim')} would be sent again")
     return 0
 
 
@@ -140,7 +140,7 @@ def _send(settings: Settings, wanted: ParkedFilter, groups: Sequence[ParkedGroup
         )
         anyio.run(run, backend_options={"use_uvloop": True})
     if not groups:
-        stderr().print("an earlier retry was brought to its end; nothing was left to be sent", markup=False)
+        stderr().print("an earlier retry was brought to its end; nothing was left to be sent")
         return 0
     rows = [_row(batch) for batch in batches if batch.counts]
     stdout().print(rows_table("", ("file", "sent again", "results", "note"), rows, right=("sent again",)))

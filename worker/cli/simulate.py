@@ -94,7 +94,7 @@ def _with_faults(base: FaultSettings, given: list[str]) -> FaultSettings:
 async def _serve(config: SimulatorConfig, host: str, port: int, any_host: bool) -> None:
     def announce(origin: str) -> None:
         typer.echo(f"simulator: {origin}")
-        stderr().print(f'client id "{config.client_id}", the documented secret; Ctrl-C ends it', markup=False)
+        stderr().print(f'client id "{config.client_id}", the documented secret; Ctrl-C ends it')
 
     try:
         async with anyio.create_task_group() as group:

@@ -68,12 +68,12 @@ def status(
     console = stdout()
     if state.paused is not None:
         told = f"paused since {_time(state.paused.since)}: {state.paused.reason or 'no reason given'}"
-        console.print(f"{told}; go on with: precheck-worker resume\n", markup=False)
+        console.print(f"{told}; go on with: precheck-worker resume\n")
     console.print(rows_table("", COLUMNS, map(_row, state.batches), right=("claims", "answered", "in retry", "parked")))
     console.print(disposition_table(state.totals, title="\nAll batches"))
     if (now := state.limit) is not None:
         reason = now.reason.replace("_", " ")
-        console.print(f"\ncalls allowed in flight: {now.limit:,} ({reason}), noted {_time(now.noted_at)}", markup=False)
+        console.print(f"\ncalls allowed in flight: {now.limit:,} ({reason}), noted {_time(now.noted_at)}")
     return 0
 
 
@@ -120,8 +120,8 @@ def _tell_balances(books: Books, shown: list[Balance], *, as_json: bool) -> int:
         console.print(rows_table("", BALANCE_COLUMNS, map(_balance_row, shown), right=right))
         equation = f"{books.claims:,} claims in = {books.results.total():,} results + {books.pending:,} pending"
         verdict = f"{plural(books.unbalanced, 'batch')} of {books.batches:,} do not balance"
-        console.print(f"\n{equation} ({books.parked:,} of the results parked)", markup=False)
-        console.print(verdict if books.unbalanced else f"the books of all {books.batches:,} balance", markup=False)
+        console.print(f"\n{equation} ({books.parked:,} of the results parked)")
+        console.print(verdict if books.unbalanced else f"the books of all {books.batches:,} balance")
     return 3 if books.unbalanced else 0
 
 

@@ -16,7 +16,7 @@ def conclude(counts: Mapping[str, int], *, title: str, pending: int = 0) -> int:
     stdout().print(disposition_table(counts, title=title))
     left = sum(count for name, count in counts.items() if name != "accepted")
     if left:
-        stderr().print(f"{plural(left, 'claim')} not simply accepted; the reasons are in the results", markup=False)
+        stderr().print(f"{plural(left, 'claim')} not simply accepted; the reasons are in the results")
     if pending:
-        stderr().print(f"{plural(pending, 'claim')} not finished; the same command goes on with them", markup=False)
+        stderr().print(f"{plural(pending, 'claim')} not finished; the same command goes on with them")
     return 0 if counts.get("accepted") and not left and not pending else 1
