@@ -22,4 +22,11 @@ def tell_opened(log: Any, one: Prepared, batch: OpenBatch, environment: str) -> 
     if environment == "production" and one.survey.test:
         log.warning("batch.test_flagged", batch_id=batch.batch.batch_id)
     for finding in one.survey.findings[:5]:
-        log.warning("batch.doubted", batch_id=batch.batch.batch_id, code=finding.code, segment=finding.segment)
+        log.warning(
+            "batch.doubted",
+            batch=batch.batch.name,
+            batch_id=batch.batch.batch_id,
+            code=finding.code,
+            interchange=finding.interchange or None,
+            segment=finding.segment or None,
+        )

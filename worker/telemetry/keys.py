@@ -68,6 +68,7 @@ KEYS: dict[str, Shape] = {
     "reason_source": "word",
     "reasons": "words",
     "results": "number",
+    "interchange": "number",
     "segment": "number",
     "shut_s": "number",
     "signal": "word",
