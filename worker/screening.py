@@ -47,7 +47,8 @@ def make_screen(settings: ClaimSettings, environment: str) -> Screen:
         if not facts.payer_id:
             return _refused("payer_id_missing", "the payer's id is missing (NM1*PR in loop 2010BB)")
         if payers and facts.payer_id not in payers:
-            return _refused("payer_not_supported", "the pre-check service does not answer for this claim's payer")
+            text = "the pre-check service does not answer for this claim's payer (claims.payers)"
+            return _refused("payer_not_supported", text)
         for check in extra:
             if reason := check(facts):
                 return reason

@@ -1,5 +1,6 @@
 """`inspect`: what is inside given files and what would be sent; no network."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,14 @@ import typer
 from rich.console import Console
 
 from worker.claim import CHUNK_BYTES
-from worker.cli.console import masked, plural, rows_table, stdout
+from worker.cli.console import NO_FILES, masked, plural, rows_table, stderr, stdout
 from worker.cli.options import Config, add_command, settings_from
 from worker.screening import Screen, make_screen
 from worker.settings import Settings
+from worker.sources.listed import files_in, finding_of
+from worker.sources.names import displayed
+from worker.sources.readiness import too_large
+from worker.sources.reading import Candidate, NotAFile, Unreadable
 from worker.x12 import Finding, SplitClaim, Survey, split, survey
 
 EPILOG = """Examples:
@@ -23,15 +28,16 @@ EPILOG = """Examples:
   precheck-worker inspect /data/in --all --show-phi"""
 
 SHOWN_CLAIMS = 20
+SENT = ("sent", "")
 COLUMNS = ("claim", "type", "payer", "tax id", "NPI", "patient control no.", "charge", "bytes", "would be")
 
 
 class Inspection(msgspec.Struct, frozen=True):
-    """What one file holds: its survey, the claims to show, and how many would be sent or refused, by reason."""
+    """What one file holds: its survey, the claims to show, and how many would be sent or refused, by code and text."""
 
     survey: Survey
     shown: list[tuple[SplitClaim, str]]
-    outcomes: Counter[str]
+    outcomes: Counter[tuple[str, str]]
 
 
 def register(app: typer.Typer) -> None:
@@ -51,40 +57,57 @@ def inspect(
     """
     settings = settings_from(config, online=False)
     console = stdout()
-    sound = True
+    sound: list[bool] = []
     for path in _files(paths):
         found = look_into(path, settings, most=None if every else SHOWN_CLAIMS)
         _show(console, path, found, show_phi=show_phi)
-        sound = sound and found.survey.refusal is None and set(found.outcomes) <= {"sent"}
-    return 0 if sound else 1
+        sound.append(found.survey.refusal is None and set(found.outcomes) <= {SENT})
+    if not sound:
+        stderr().print(NO_FILES)
+    return 0 if all(sound) else 1
 
 
 def look_into(path: Path, settings: Settings, *, most: int | None) -> Inspection:
-    """Read one file; `most` bounds the claims that are kept to be shown."""
+    """Read one file; `most` bounds the claims that are kept to be shown. What cannot be read is refused."""
+    try:
+        with Candidate(path, None, ask=False, follow=True) as file:
+            if (excess := too_large(file.size, settings.input.max_batch_bytes)) is not None:
+                return _unread(excess)
+            return _read(file, settings, most=most)
+    except (NotAFile, Unreadable, OSError) as error:
+        return _unread(finding_of(error))
+
+
+def _read(file: Candidate, settings: Settings, *, most: int | None) -> Inspection:
     screen = make_screen(settings.claims, settings.environment)
-    found = Inspection(survey(_chunks(path)), [], Counter())
+    found = Inspection(survey(_chunks(file)), [], Counter())
     if found.survey.refusal is not None:
         return found
-    for claim in split(_chunks(path), found.survey, mode=settings.input.split):
+    file.rewind()
+    for claim in split(_chunks(file), found.survey, mode=settings.input.split):
         outcome = _outcome(claim, screen)
         found.outcomes[outcome] += 1
         if most is None or len(found.shown) < most:
-            found.shown.append((claim, outcome))
+            found.shown.append((claim, outcome[0]))
     return found
 
 
-def _outcome(claim: SplitClaim, screen: Screen) -> str:
+def _unread(finding: Finding) -> Inspection:
+    return Inspection(Survey(complete=False, refusal=finding), [], Counter())
+
+
+def _outcome(claim: SplitClaim, screen: Screen) -> tuple[str, str]:
     if claim.refusal is not None:
-        return claim.refusal.code
+        return claim.refusal.code, claim.refusal.text
     reason = screen(claim.facts)
-    return "sent" if reason is None else reason.code
+    return SENT if reason is None else (reason.code, reason.text.removeprefix("Not sent: ").removesuffix("."))
 
 
 def _show(console: Console, path: Path, found: Inspection, *, show_phi: bool) -> None:
     surveyed = found.survey
-    console.print(f"\n{path.name}", markup=False, style="bold")
+    console.print(f"\n{displayed(path.name)}", style="bold")
     if surveyed.refusal is not None:
-        console.print(f"  not processed: {surveyed.refusal.code}: {surveyed.refusal.text}", markup=False)
+        console.print(f"  not processed: {surveyed.refusal.code}: {surveyed.refusal.text}")
         return
     parts = (
         (surveyed.interchanges, "interchange"),
@@ -92,22 +115,22 @@ def _show(console: Console, path: Path, found: Inspection, *, show_phi: bool) ->
         (surveyed.sets, "transaction set"),
         (surveyed.claims, "claim"),
     )
-    console.print("  " + ", ".join(plural(count, noun) for count, noun in parts), markup=False)
+    console.print("  " + ", ".join(plural(count, noun) for count, noun in parts))
     for finding in surveyed.findings:
-        console.print(f"  {_finding(finding)}", markup=False)
+        console.print(f"  {_finding(finding)}")
     rows = [_row(claim, outcome, show_phi=show_phi) for claim, outcome in found.shown]
     console.print(rows_table("", COLUMNS, rows, right=("claim", "charge", "bytes")))
     hidden = sum(found.outcomes.values()) - len(found.shown)
     if hidden:
-        console.print(f"  … and {hidden:,} more (--all shows them)", markup=False)
-    for outcome, count in found.outcomes.most_common():
-        verb = "would be sent" if outcome == "sent" else f"would be refused: {outcome}"
-        console.print(f"  {plural(count, 'claim')} {verb}", markup=False)
+        console.print(f"  … and {hidden:,} more (--all shows them)")
+    for (code, text), count in found.outcomes.most_common():
+        verb = "would be sent" if (code, text) == SENT else f"would be refused: {code}: {text}"
+        console.print(f"  {plural(count, 'claim')} {verb}")
 
 
 def _finding(finding: Finding) -> str:
-    place = f"interchange {finding.interchange}, segment {finding.segment}"
-    return f"{finding.severity}: {finding.code}: {finding.text} ({place})"
+    place = f" (interchange {finding.interchange}, segment {finding.segment})" if finding.segment else ""
+    return f"{finding.severity}: {finding.code}: {finding.text}{place}"
 
 
 def _row(claim: SplitClaim, outcome: str, *, show_phi: bool) -> tuple[str, ...]:
@@ -128,12 +151,11 @@ def _row(claim: SplitClaim, outcome: str, *, show_phi: bool) -> tuple[str, ...]:
 def _files(paths: list[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            yield from sorted(child for child in path.iterdir() if child.is_file() and not child.name.startswith("."))
+            yield from sorted(files_in(path))
         else:
             yield path
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb", buffering=0) as stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            yield chunk
+def _chunks(file: Candidate) -> Iterator[bytes]:
+    while chunk := os.read(file.fd, CHUNK_BYTES):
+        yield chunk

@@ -10,7 +10,7 @@ import typer
 
 from worker.app import work
 from worker.batches import OpenBatch
-from worker.cli.console import rows_table, stdout
+from worker.cli.console import NO_FILES, rows_table, stderr, stdout
 from worker.cli.logfile import logging_to
 from worker.cli.options import Config, add_command, settings_from
 from worker.cli.progress import show_progress
@@ -78,6 +78,9 @@ def _summarise(batches: list[OpenBatch], counts: dict[int, Counter[str]], source
         rows.append((batch.batch.name, f"{batch.total or 0:,}", told(found), note))
     rows += [(name, "-", f"not processed: {code}", text) for name, code, text in source.refused]
     unfinished = [*source.released, *source.not_taken()]
+    if not rows and not unfinished:
+        stderr().print(NO_FILES)
+        return 1
     rows += [(name, "-", "not finished", "submit it again") for name in unfinished]
     stdout().print(rows_table("", ("file", "claims", "results", "note"), rows, right=("claims",)))
     code = conclude(total, title="\nAll files")

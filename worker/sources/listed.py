@@ -26,6 +26,22 @@ BYTES_AT_ONCE = 16 << 20
 TRIES = 3
 
 _NO_SIGHT: Sight = (0, 0, 0)
+_CHANGING = Finding("changing", "it was being written while it was read", "error")
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """Walk the files of a named folder: regular ones whose names are not passed over, in no order; blocking."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False) and not passed_over(entry.name):
+                yield Path(entry.path)
+
+
+def finding_of(error: NotAFile | Unreadable | OSError) -> Finding:
+    """Say what keeps a named file from being read."""
+    if isinstance(error, NotAFile):
+        return Finding("not_a_file", "it is no regular file", "error")
+    return Finding("unreadable", f"it cannot be {'opened' if isinstance(error, OSError) else 'read'}", "error")
 
 
 class ListedFiles:
@@ -96,13 +112,10 @@ class ListedFiles:
 
     def _walk(self) -> Iterator[Path]:
         for path in self._paths:
-            if not path.is_dir():
+            if path.is_dir():
+                yield from files_in(path)
+            else:
                 yield path
-                continue
-            with os.scandir(path) as entries:
-                for entry in entries:
-                    if entry.is_file(follow_symlinks=False) and not passed_over(entry.name):
-                        yield Path(entry.path)
 
     def _take(self, limit: int) -> list[Delivery]:
         deliveries: list[Delivery] = []
@@ -125,13 +138,10 @@ class ListedFiles:
                     if file.undisturbed():
                         return self._delivery(path, file.sight, found)
                     file.rewind()
-                return self._delivery(path, file.sight, _refusal("changing", "it was being written while it was read"))
-        except NotAFile:
-            return self._delivery(path, _NO_SIGHT, _refusal("not_a_file", "it is no regular file"))
-        except Unreadable as error:
-            return self._delivery(path, error.sight, _refusal("unreadable", "it cannot be read"))
-        except OSError:
-            return self._delivery(path, _NO_SIGHT, _refusal("unreadable", "it cannot be opened"))
+                return self._delivery(path, file.sight, _refused(_CHANGING))
+        except (NotAFile, Unreadable, OSError) as error:
+            sight = error.sight if isinstance(error, Unreadable) else _NO_SIGHT
+            return self._delivery(path, sight, _refused(finding_of(error)))
 
     def _met(self, sight: Sight) -> bool:
         known = sight in self._seen
@@ -140,7 +150,7 @@ class ListedFiles:
 
     def _read(self, file: Candidate) -> Reading:
         if (excess := too_large(file.size, self._largest_bytes)) is not None:
-            return _refusal(excess.code, excess.text)
+            return _refused(excess)
         if file.size <= SMALL_BYTES:
             return file.read(self._survey)
         try:
@@ -171,5 +181,5 @@ def _problem_with(path: Path) -> str | None:
     return None
 
 
-def _refusal(code: str, text: str) -> Reading:
-    return Reading(Survey(complete=False, refusal=Finding(code, text, "error")), hashlib.sha256(b"").hexdigest())
+def _refused(finding: Finding) -> Reading:
+    return Reading(Survey(complete=False, refusal=finding), hashlib.sha256(b"").hexdigest())

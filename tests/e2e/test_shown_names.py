@@ -1,0 +1,82 @@
+"""Names of files as users see them: whatever is in them, they are shown as they are, on one line."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import Site, log_lines
+from worker.simulator.folder import write_folder
+from worker.simulator.generator import GeneratorSpec
+
+NAMES = ("[bold]claims[bold].837", "a:smile:b.837", "%s{0}.837", "--help")
+
+
+def named_file(folder: Path, name: str, ordinal: int) -> Path:
+    (path,) = write_folder(folder, files=1, spec=GeneratorSpec(claims=1, first_ordinal=ordinal, planted={"OK-": 1.0}))
+    return path.rename(folder / name)
+
+
+def test_names_that_rich_would_take_for_markup_are_shown_as_they_are(site: Site) -> None:
+    for number, name in enumerate(NAMES):
+        named_file(site.inbox, name, 710_001 + number)
+    site.run_once()
+
+    inspected = site.run("inspect", str(next(site.archive.iterdir())))
+    status, results = site.run("status"), site.run("results")
+
+    for name in NAMES:
+        for told in (inspected, status, results):
+            assert name.encode() in told.stdout
+
+
+def test_inspect_shows_no_control_characters_of_a_name(site: Site) -> None:
+    path = named_file(site.root / "outgoing", "red\x1b[31m\n.837", 710_011)
+
+    done = site.run("inspect", str(path))
+
+    assert b"\x1b" not in done.stdout
+    assert rb"red\x1b[31m\n.837" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["inspect", "submit"])
+def test_what_is_no_regular_file_is_named_and_not_waited_for(site: Site, command: str) -> None:
+    fifo = site.root / "pipe.837"
+    os.mkfifo(fifo)
+
+    done = site.run(command, str(fifo))
+
+    assert done.returncode == 1
+    assert b"not processed: not_a_file" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["inspect", "submit"])
+def test_a_folder_in_which_nothing_is_looked_at_is_said_to_hold_no_files(site: Site, command: str) -> None:
+    folder = site.root / "outgoing"
+    (folder / "2026").mkdir(parents=True)
+    (folder / "claims.837.part").write_text("ISA")
+
+    done = site.run(command, str(folder))
+
+    assert b"no files there" in done.stderr
+    assert b"claims.837.part" not in done.stdout
+
+
+def test_inspect_says_why_a_claim_would_be_refused(site: Site) -> None:
+    (path,) = write_folder(site.root / "outgoing", files=1, spec=GeneratorSpec(claims=1, payers=("ELSEWHERE",)))
+
+    done = site.run("inspect", str(path))
+
+    assert done.returncode == 1
+    assert b"1 claim would be refused: payer_not_supported: the pre-check service does not answer" in done.stdout
+
+
+def test_a_doubt_about_a_batch_is_logged_with_its_name_and_the_place(site: Site) -> None:
+    path = named_file(site.inbox, "doubtful.837", 710_021)
+    interchange = path.read_text()
+    path.write_text(interchange + interchange.replace("*005010X222A1~", "*005010X222A2~"))
+
+    done = site.run_once()
+
+    (doubt, *_) = [line for line in log_lines(done.stdout) if line["event"] == "batch.doubted"]
+    assert (doubt["batch"], doubt["code"], doubt["interchange"]) == ("doubtful.837", "guide_unexpected", 2)
