@@ -54,11 +54,13 @@ class Settler:
     async def run(self) -> None:
         """Settle what can be settled until cancelled."""
         while True:
-            while not self._ready():
+            if not self._ready():
                 await self._moved.wait()
-            # Nobody waits for the archive; under load one entry in the ledger and one fsync of a folder serve many.
+            # Nobody waits for the archive; under load one entry in the ledger and one fsync of a folder serve many, and
+            # one look at all that is finished serves for all the rings of this while.
             await anyio.sleep(GATHER_S)
-            await self._settle(self._ready())
+            if ready := self._ready():
+                await self._settle(ready)
 
     def _ready(self) -> list[OpenBatch]:
         reached = min(outbox.reached for outbox in self._outboxes)
