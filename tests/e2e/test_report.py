@@ -1,5 +1,6 @@
 """`report` as a user runs it: one file for its owner alone, never in place of another, and beside a living worker."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,17 @@ def test_a_link_that_leads_elsewhere_is_not_followed(checked: Site) -> None:
     assert (refused.returncode, forced.returncode) == (2, 0)
     assert elsewhere.read_text() == "keep"
     assert not target.is_symlink()
+
+
+def test_what_is_no_regular_file_is_not_replaced_even_by_force(checked: Site) -> None:
+    pipe = checked.root / "pipe"
+    os.mkfifo(pipe)
+
+    refused = checked.run("report", "--force", "--output", "pipe")
+
+    assert refused.returncode == 2
+    assert b"no regular file" in refused.stderr
+    assert pipe.is_fifo()
 
 
 def test_a_folder_that_is_not_there_is_named(checked: Site) -> None:

@@ -107,6 +107,8 @@ def _write(target: Path, page: bytes, *, force: bool) -> None:
 
     :raises SettingsError: if it is there, or cannot be written.
     """
+    if target.exists() and not target.is_file():  # a rename would put the page in the place of a pipe or device
+        raise SettingsError([f"--output: cannot write {target}: Is no regular file"])
     try:
         fd, draft = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)  # 0600
         try:
