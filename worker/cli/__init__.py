@@ -10,6 +10,7 @@
 ======== =====================================================================================
 """
 
+import errno
 import sys
 
 import typer
@@ -31,6 +32,7 @@ from worker.cli import (
     submit,
 )
 from worker.cli.console import complain
+from worker.cli.streams import prepare_streams
 from worker.errors import CredentialsRefused, SettingsError, StateError, Unfinished, WorkerError
 from worker.settings import TelemetrySettings
 from worker.telemetry.logs import configure_logs, log_crashes
@@ -47,6 +49,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # rich tracebacks print local variables, and those hold claims
     rich_markup_mode=None,
 )
+
+
+_UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def _print_version(value: bool) -> None:
@@ -68,6 +73,7 @@ for command in (demo, run, submit, enqueue, retry, inspect, check, status, pause
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    prepare_streams()
     # Commands that answer a question log nothing but errors; those that work say where their log goes.
     configure_logs(TelemetrySettings(log_level="error", log_format="console"), sys.stderr)
     log_crashes()
@@ -87,6 +93,12 @@ def run_command_line(arguments: list[str]) -> int:
         return end.code if isinstance(end.code, int) else 2
     except (WorkerError, Interrupted, BaseExceptionGroup) as error:
         return _exit_code(error)
+    except OSError as error:
+        # Nobody else writes without a name, or without saying himself what went wrong.
+        if error.errno not in _UNWRITTEN or error.filename is not None:
+            raise
+        complain(StateError(f"the answer cannot be written: {error.strerror}"))
+        return 3
     return 0
 
 

@@ -171,7 +171,7 @@ def _flat(result: Result) -> dict[str, object]:
     return flat
 
 
-def _csv_line(values: list[object] | list[str]) -> str:
+def _csv_line(values: list[object] | list[str]) -> bytes:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue()
+    return line.getvalue().encode()

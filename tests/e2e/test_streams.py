@@ -1,0 +1,63 @@
+"""What callers do to the standard streams: close them, fill them, give them another encoding."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.e2e.harness import WORKER, Run, Site
+from tests.oracle import read_results
+from worker.simulator.folder import write_folder
+from worker.simulator.generator import GeneratorSpec
+
+
+def redirected(site: Site, arguments: Sequence[str], redirection: str, **environ: str) -> Run:
+    program = ("sh", "-c", f'exec "$@" {redirection}', "sh", *WORKER)
+    return Run(site, arguments, environ, program=program).wait()
+
+
+def worked_site(site: Site) -> Site:
+    write_folder(site.inbox, files=1, spec=GeneratorSpec(claims=3, first_ordinal=720_001, planted={"OK-": 1.0}))
+    site.run_once()
+    return site
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&-", "2>&-"])
+def test_a_run_whose_streams_are_closed_leaves_its_results_and_ends_well(site: Site, closed: str) -> None:
+    write_folder(site.inbox, files=1, claims_per_file=3, spec=GeneratorSpec(claims=3, planted={"OK-": 1.0}))
+
+    done = redirected(site, ["run", "--once"], closed)
+
+    assert done.returncode == 0
+    assert [result["disposition"] for result in read_results(site.results)] == ["accepted"] * 3
+    assert site.run("status", "--reconcile").returncode == 0
+
+
+def test_an_answer_that_nobody_wants_to_hear_is_no_crash(site: Site) -> None:
+    worked_site(site)
+
+    done = redirected(site, ["status"], ">&-")
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("command", [["status"], ["results", "--format", "csv"]])
+def test_an_answer_that_does_not_fit_is_said_to_be_unwritten(site: Site, command: list[str]) -> None:
+    worked_site(site)
+
+    done = redirected(site, command, "> /dev/full")
+
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"precheck-worker: the answer cannot be written: No space left on device")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [["results"], ["results", "--format", "csv"], ["inspect", "spool/in"]])
+def test_characters_that_a_stream_cannot_encode_do_not_end_the_command(site: Site, command: list[str]) -> None:
+    write_folder(site.inbox, files=1, spec=GeneratorSpec(claims=1, first_ordinal=720_002, planted={"OK-": 1.0}))
+    site.run_once()
+    write_folder(site.inbox, files=1, spec=GeneratorSpec(claims=1, first_ordinal=720_003, planted={"OK-": 1.0}))
+
+    done = site.run(*command, PYTHONIOENCODING="ascii")
+
+    assert done.returncode == 0
+    assert b"task.failed" not in done.stderr
