@@ -178,3 +178,15 @@ def test_a_soft_limit_on_open_files_is_raised_as_far_as_needed(site: Site, slow_
 
     assert done.returncode == 0
     assert slow_simulator.get("stats")["max_in_flight"] > 90
+
+
+def test_a_results_file_that_cannot_be_one_is_named_and_one_that_is_there_is_well(site: Site) -> None:
+    (site.root / "results.jsonl").touch()
+    (site.root / "folder.jsonl").mkdir()
+
+    well = site.run("check", PRECHECK_OUTPUT__URLS='["jsonl:results.jsonl?rotate=daily"]')
+    bad = site.run("check", PRECHECK_OUTPUT__URLS='["jsonl:folder.jsonl"]')
+
+    assert (well.returncode, bad.returncode) == (0, 2)
+    assert b"ok    output    results.jsonl\n" in well.stdout
+    assert b"FAIL  output    folder.jsonl is no regular file" in bad.stdout

@@ -89,8 +89,10 @@ def _paths(settings: Settings) -> Iterator[Finding]:
         yield _folder("input", Path(rest), must_exist=True)
     for url in settings.output.urls:
         scheme, _, rest = url.partition(":")
-        if scheme in ("jsonl", "edi"):
-            yield _folder("output", Path(rest).parent if scheme == "jsonl" else Path(rest), must_exist=False)
+        if scheme == "jsonl":
+            yield _file("output", Path(rest.partition("?")[0]))
+        elif scheme == "edi":
+            yield _folder("output", Path(rest), must_exist=False)
 
 
 async def _fleet(flow: FlowSettings) -> Iterable[Finding]:
@@ -155,6 +157,17 @@ async def _servers(settings: Settings) -> list[Finding]:
         finally:
             await sink.close()
     return findings
+
+
+def _file(what: str, path: Path) -> Finding:
+    """Look at a file that is written to, or at the folder that it would be made in."""
+    if not path.exists():
+        return _folder(what, path.parent, must_exist=False)
+    if not path.is_file():
+        return Finding(what, ok=False, detail=f"{path} is no regular file; name another one", code=2)
+    if not os.access(path, os.R_OK | os.W_OK):
+        return Finding(what, ok=False, detail=f"{path} cannot be written by this user; chown or chmod it", code=3)
+    return Finding(what, ok=True, detail=f"{path}")
 
 
 def _folder(what: str, folder: Path, *, must_exist: bool) -> Finding:
