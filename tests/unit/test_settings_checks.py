@@ -118,6 +118,35 @@ def test_what_can_be_meant_is_let_through(flags: dict[str, object]) -> None:
     load(None, {}, flags)
 
 
+@pytest.mark.parametrize(
+    ("setting", "url", "told"),
+    [
+        ("output.urls", "jsonl:{}/in/r.jsonl", "must not lie in the input folder"),
+        ("output.urls", "edi:{}/out/../in", "must not lie in the input folder"),
+        ("output.urls", "edi:{}/link", "must not lie in the input folder"),
+        ("output.urls", "edi:{}/work/acks", "must not lie in work/"),
+        ("output.urls", "jsonl:{}/ledger.db?rotate=daily", "must not be the ledger"),
+        ("output.urls", "jsonl:{}/./first.jsonl", "must not name the same place twice"),
+        ("output.urls", "edi:{}/acks?rotate=daily", "edi: knows no parameters"),
+        ("state.url", "sqlite:{}/in/ledger.db", "must not lie in the input folder"),
+    ],
+)
+def test_places_in_each_others_way_are_one_named_problem(tmp_path: Path, setting: str, url: str, told: str) -> None:
+    (tmp_path / "link").symlink_to("in")
+    first, place = f"jsonl:{tmp_path}/first.jsonl", url.format(tmp_path)
+    flags = {"input.url": f"dir:{tmp_path}/in", "state.url": f"sqlite:{tmp_path}/ledger.db"}
+
+    (problem,) = problems({**flags, setting: [first, place] if setting == "output.urls" else place})
+
+    assert problem.startswith(f"{setting}: {told}")
+
+
+def test_results_below_a_folder_of_the_input_folder_are_let_through(tmp_path: Path) -> None:
+    flags = {"input.url": f"dir:{tmp_path}", "output.urls": [f"jsonl:{tmp_path}/out/r.jsonl"]}
+
+    assert load(None, {}, flags).output.urls == (f"jsonl:{tmp_path}/out/r.jsonl",)
+
+
 def test_secret_and_secret_file_together_are_a_problem(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("s")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from worker.errors import SettingsError
 from worker.settings.environment import VENDOR_HOSTS
+from worker.settings.overlaps import overlaps
 from worker.settings.problem import Problem
 from worker.settings.secret import masked, read_secret
 from worker.settings.sections import FlowSettings, Settings
@@ -135,6 +136,8 @@ def _places(settings: Settings) -> Iterator[Problem]:
             yield Problem("input.reference_buckets", f"{text}, got {masked(url)}")
     if len(set(settings.output.urls)) < len(settings.output.urls):
         yield Problem("output.urls", "must not name the same place twice")
+    else:
+        yield from overlaps(settings)
 
 
 def _flow_and_retry(settings: Settings) -> Iterator[Problem]:

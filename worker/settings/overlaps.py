@@ -1,0 +1,48 @@
+"""Files and folders of the settings that must not be one another's.
+
+What lies in the input folder is taken for a batch, what lies in `work/` for a batch of another worker; a file that
+two parts write is soon neither's.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from worker.settings.problem import Problem
+from worker.settings.secret import masked
+from worker.settings.sections import Settings
+
+
+def overlaps(settings: Settings) -> Iterator[Problem]:
+    """Find places in each other's way, whatever names lead there."""
+    inbox = _place("dir", settings.input.url)
+    ledger = _place("sqlite", settings.state.url)
+    if ledger is not None and inbox is not None and (text := _in_the_way(ledger.parent, inbox)):
+        yield Problem("state.url", f"{text}, got {masked(settings.state.url)}")
+    places = set()
+    for url in settings.output.urls:
+        file, folder = _place("jsonl", url.partition("?")[0]), _place("edi", url)
+        place = file or folder
+        if place is None:
+            continue
+        if "?" in url and folder is not None:
+            yield Problem("output.urls", f"edi: knows no parameters, got {masked(url)}")
+        if ledger is not None and place == ledger:
+            yield Problem("output.urls", f"must not be the ledger of state.url, got {masked(url)}")
+        if inbox is not None and (text := _in_the_way(folder or place.parent, inbox)):
+            yield Problem("output.urls", f"{text}, got {masked(url)}")
+        if place in places:
+            yield Problem("output.urls", f"must not name the same place twice, got {masked(url)}")
+        places.add(place)
+
+
+def _place(scheme: str, url: str) -> Path | None:
+    found, _, rest = url.partition(":")
+    return Path(rest).resolve() if found == scheme and rest else None
+
+
+def _in_the_way(folder: Path, inbox: Path) -> str | None:
+    if folder == inbox:
+        return "must not lie in the input folder, where it would be taken for a batch"
+    if (inbox.parent / "work") in (folder, *folder.parents):
+        return "must not lie in work/ beside the input folder, where batches are while they are worked on"
+    return None
