@@ -1,5 +1,6 @@
 """The README is true: its tables are those of the code, its commands exist."""
 
+import json
 import re
 from pathlib import Path
 
@@ -16,7 +17,8 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 def settings_table() -> str:
     rows = ["| setting | type | default | meaning |", "|---|---|---|---|"]
     for setting in describe():
-        default = f"`{setting.default}`" if setting.default not in ("", (), {}) else ""
+        # JSON, which is TOML as well for all that a setting can be.
+        default = f"`{json.dumps(setting.default)}`" if setting.default not in ("", (), {}) else ""
         shown = default if len(default) <= 40 else "see `config/production.toml`"
         rows.append(f"| `{setting.name}` | {setting.type} | {shown} | {setting.meaning} |")
     return "\n".join(rows)

@@ -72,7 +72,7 @@ def _converted(given: Iterable[Given], known: Mapping[str, Setting], problems: l
 
 
 def _wrong(setting: Setting, given: Given) -> str:
-    got = "(the value is not shown)" if setting.secret else f"got {masked(given.value)}"
+    got = "got a value that is not shown" if setting.secret else f"got {masked(given.value)}"
     as_json = " as JSON" if given.text and setting.type.startswith(("a list", "a table")) else ""
     origin = f" ({given.origin})" if given.origin else ""
     return f"must be {setting.type}{as_json}, {got}{origin}"

@@ -44,6 +44,8 @@ def _masked(value: object) -> str:
         return repr(value)
     if isinstance(value, str):
         return repr(masked_url(value))
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key!r}: {_masked(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, bytes):
@@ -66,6 +68,8 @@ def read_secret(path: str, *, setting: str = "auth.client_secret_file") -> Secre
         text = content.decode()
     except UnicodeDecodeError:
         raise _refused(setting, path, "it is not UTF-8 text") from None
+    if text.startswith("\ufeff"):
+        raise _refused(setting, path, "it starts with a byte order mark; save it as UTF-8 without one")
     secret = without_newline(text)
     if not secret:
         raise _refused(setting, path, "it is empty")
