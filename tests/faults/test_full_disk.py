@@ -136,6 +136,26 @@ def test_a_read_only_disk_is_refused_before_anything_is_sent(
     assert told in refused.stderr
 
 
+@pytest.mark.fault(28)
+@pytest.mark.fault(51)
+@pytest.mark.parametrize("number", range(1, 4))
+def test_without_room_for_what_an_heir_must_know_the_worker_does_not_begin(
+    site: Site, simulator: Simulator, number: int
+) -> None:
+    given = put(site.inbox, files=3)
+    asked = simulator.get("stats")["prechecks"]
+    headers = 8 + number  # SQLite's index of the log is made in eight writes before
+
+    refused = failing(
+        site, ("state/ledger.db-wal", "state/ledger.db-shm"), f"pwrite64:error=ENOSPC:when={headers}"
+    ).wait()
+    sent = simulator.get("stats")["prechecks"] - asked
+    recover(site, given, refused)
+
+    assert (refused.returncode, sent) == (3, 0)
+    assert refused.stderr.decode() == f"precheck-worker: ledger: {site.ledger}: no room left on the device\n"
+
+
 @pytest.mark.fault(32)
 @pytest.mark.fault(33)
 @pytest.mark.parametrize(

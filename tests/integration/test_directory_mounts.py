@@ -1,5 +1,6 @@
 """Folders that are wrong from the start, that disappear, that are replaced, and disks that are full."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from tests.spools import SpoolFolder, batch, names, take_all
 from worker.errors import SettingsError, SourceUnavailable, StorageFull
 from worker.settings import InputSettings
 from worker.sources import DirectorySource
+from worker.sources.takeover import NoHeir
 from worker.sources.watch import FolderWatch
 
 
@@ -247,6 +249,36 @@ async def test_a_full_disk_at_settling_is_told_and_settling_again_does_the_rest(
         await source.settle(held)
 
     assert tiny.archived() == ["a.837"]
+
+
+class Leaving(NoHeir):
+    """An heir's part of which only the will matters."""
+
+    will = b"where our ledger is"
+
+
+@pytest.mark.fault(28)
+@pytest.mark.fault(51)
+async def test_without_room_for_its_will_a_source_does_not_open_and_leaves_none(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "full", "size=64k") as root:
+        (root / "in").mkdir()
+        use_up_room(root / "filler")
+
+        with pytest.raises(StorageFull, match=r"input: no room in .*/full to make work"):
+            await DirectorySource(root / "in", InputSettings(), worker_id="w", heir=Leaving()).open()
+
+        assert (root / "work/w/owner").read_bytes() == b""
+        (root / "filler").unlink()
+        source = DirectorySource(root / "in", InputSettings(), worker_id="w", heir=Leaving())
+        await source.open()
+        assert (root / "work/w/owner").read_bytes() == Leaving.will
+        await source.close()
+
+
+def use_up_room(filler: Path) -> None:
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
 
 
 @pytest.mark.fault(29)
