@@ -37,6 +37,7 @@ quarantine_moved       … is, not synced
 before_give_back       a drain has ended, and what was noted as begun and not sent still counts as begun
 after_give_back        … does not, and its files are in the work folder
 put_back               … one of them is in the input folder again
+rested                 … one of them is left at rest there, others may not be
 will_emptied           the file that leads to our ledger is cut to nothing, to be written
 will_written           … and is written, not synced
 recovery_tail_found    a torn record was found at the end of the results file

@@ -77,6 +77,10 @@ class SharedInheritance:
             log.warning("ledger.missed", owner=owner, detail="it had another ledger than the fleet's")
         yield True
 
+    def let_go(self, refs: Sequence[str]) -> Mapping[str, int]:
+        """Keep nothing: whoever finds one of these batches goes on with it."""
+        return {}
+
     def answered(self, refs: Sequence[str]) -> Mapping[str, int]:
         """Ask the fleet's ledger how many claims of these batches have an answer; see `worker.ports.Heir`."""
         return anyio.from_thread.run(self._ledger.answered, refs, self._environment)
@@ -134,6 +138,15 @@ class Inheritance:
             yield self._inherit(owner, theirs, refs)
         finally:
             anyio.from_thread.run(theirs.close)
+
+    def let_go(self, refs: Sequence[str]) -> Mapping[str, int]:
+        """Keep those of which anything was sent or answered, and set the others aside; see `worker.ports.Heir`."""
+        estates = anyio.from_thread.run(self._ledger.estates, refs)
+        begun = [estate for estate in estates if estate.done or estate.answered or estate.dispatched_through]
+        kept = {estate.ref: estate.answered for estate in begun}
+        if fresh := [estate.number for estate in estates if estate.ref not in kept]:
+            anyio.from_thread.run(self._ledger.set_aside, fresh)
+        return kept
 
     def answered(self, refs: Sequence[str]) -> Mapping[str, int]:
         """Ask our ledger how many claims of these batches have an answer; see `worker.ports.Heir`."""

@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.harness import Run, Simulator, Site, wait_until
 from tests.faults.crashing import claims_in_flight, die, put, put_usual, recover, rows
+from tests.faults.test_shared_folder import entries
 from tests.spools import batch
 
 NAME_BYTES = 255
@@ -185,20 +186,20 @@ def test_a_death_at_the_end_of_a_drain_counts_claims_as_begun_only_until_the_led
 
 
 @pytest.mark.fault(15)
-@pytest.mark.parametrize("passes", [1, 3])
-def test_a_death_while_batches_are_put_back_leaves_each_in_one_place_and_its_answers_known(
-    site: Site, simulator: Simulator, passes: int
+@pytest.mark.parametrize("point", ["put_back:1", "put_back:3", "rested:1"])
+def test_a_death_while_batches_are_given_back_leaves_each_in_one_place_and_its_answers_known(
+    site: Site, simulator: Simulator, point: str
 ) -> None:
-    given = put(site.inbox, files=5, claims=100)
+    given = put(site.inbox, files=40, claims=10)
     for path in site.inbox.iterdir():
         path.rename(path.with_name(path.name.replace("batch", "b" * 238)))
     asked = simulator.get("stats")["prechecks"]
 
-    died = die_draining(site, f"put_back:{passes}")
-    back = list(site.inbox.iterdir())
+    died = die_draining(site, point)
+    back, kept = entries(site.inbox), entries(site.root / "spool/work")
     results = recover(site, given, died)
 
-    assert len(back) >= passes
+    assert len(back) + len(kept) == given.files
     assert simulator.get("stats")["prechecks"] - asked == given.claims.total()
     assert {(result["attempts"], result["ambiguous_attempts"]) for result in results} == {(1, 0)}
     assert nothing_lies_about(site)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from worker.sources.moves import open_folder
-from worker.sources.names import counts_of, original_of
+from worker.sources.names import counts_of, is_at_rest, original_of
 from worker.sources.returned import Returned
 from worker.sources.workfolder import Held, held_in
 
@@ -73,7 +73,7 @@ def test_whatever_the_name_it_is_kept_and_the_count_with_it(work: Work, name: st
     (held,) = work.held()
     assert [begun for begun, _ in lives] == [[name]] * 3
     assert held.name == name
-    assert counts_of(held.entry) == ("1", 3, 0)
+    assert counts_of(held.entry) == ("1", 3, 0, False)
     assert original_of(held.entry) in ("", name)
 
 
@@ -107,3 +107,55 @@ def test_one_that_is_done_makes_room_for_the_next_and_one_that_is_gone_is_passed
     assert (gone, len(then)) == ([], 1)
     assert not returned.waiting
     assert first[0].entry not in returned.entries
+
+
+def rest_all(work: Work, answered: int) -> None:
+    """End a life in order: what lies there is at rest with so many answers."""
+    returned = Returned(LIMIT)
+    for held in work.held():
+        returned.rest(work.fd, held, answered)
+
+
+def test_stopping_in_order_is_no_death_and_what_was_at_rest_is_begun_at_once(work: Work) -> None:
+    for inode in range(1, 101):
+        work.put(f"{inode}.837", inode)
+
+    lives = []
+    for answered in (0, 3, 3, 3, 3, 3, 3):
+        rest_all(work, answered)
+        lives.append(work.life(answered))
+
+    assert [(len(begun), refused) for begun, refused in lives] == [(100, [])] * 7
+
+
+def test_deaths_before_a_stop_in_order_still_count_unless_an_answer_came_since(work: Work) -> None:
+    work.put("a.837", 1)
+
+    for _ in range(3):
+        work.life()
+    rest_all(work, 0)
+    work.life()
+    (suspected,) = work.held()
+    rest_all(work, 5)
+    (cleared,) = work.held()
+
+    assert counts_of(suspected.entry) == ("1", 3, 0, False)
+    assert counts_of(cleared.entry) == ("1", 0, 5, True)
+
+
+@pytest.mark.parametrize("name", ["n" * 253, "n" * 248, "plain", "with-dash"])
+def test_whatever_the_name_a_batch_can_be_left_at_rest(work: Work, name: str) -> None:
+    if len(name) > 252:
+        (work.path / "1").mkdir()
+        (work.path / "1" / name).write_text("x")
+    else:
+        work.put(name, 1)
+
+    rest_all(work, 40)
+    (rested,) = work.held()
+    begun, _ = work.life(40)
+
+    assert rested.name == name
+    assert is_at_rest(rested.entry)
+    assert begun == [name]
+    assert [is_at_rest(held.entry) for held in work.held()] == [False]

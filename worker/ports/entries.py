@@ -94,7 +94,7 @@ class BatchSummary(msgspec.Struct, frozen=True, gc=False):
     """A batch in numbers. `counts` maps disposition to claims; `total` is None where it was not told."""
 
     batch: Batch
-    state: str  # open | done | elsewhere: another ledger goes on with it
+    state: str  # open | done | elsewhere: another ledger goes on with it, or nobody has begun it
     total: int | None
     counts: dict[str, int]
     parked: int = 0

@@ -21,6 +21,16 @@ class Heir(Protocol):
         """
         ...
 
+    def let_go(self, refs: Sequence[str]) -> Mapping[str, int]:
+        """Let go of our batches, at the end: whoever finds their files may begin them, as if they were new.
+
+        Tells which must stay with us, for only an heir could go on with them, and how many answers each has. Blocking,
+        likewise.
+
+        :raises worker.errors.StateError: if that cannot be noted or told; all must stay then.
+        """
+        ...
+
     def answered(self, refs: Sequence[str]) -> Mapping[str, int]:
         """Tell how many claims of batches that were delivered under these refs have an answer; blocking, likewise."""
         ...

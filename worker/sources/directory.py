@@ -135,7 +135,10 @@ class DirectorySource:
         await self._in_thread(self._folder.held.refuse, delivery.ref, Finding(code, text, "error"))
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
-        """Put the files back into the folder under their own names, where those are free."""
+        """Put the files back into the folder under their own names, where those are free.
+
+        Those that another worker can go on with only as an heir stay in our folder in ``work/``, at rest.
+        """
         await self._in_thread(self._folder.held.release, [delivery.ref for delivery in deliveries])
 
     async def left_over(self) -> Sequence[str]:

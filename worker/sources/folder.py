@@ -79,7 +79,7 @@ class Folder:
         :raises worker.errors.StateError: if the disk fails.
         """
         spool = first_opened(self._path, self._name, self._heir.will)
-        self.held = first_used(spool, self._clock, self._rules.poison_after)
+        self.held = first_used(spool, self._clock, self._rules.poison_after, self._heir)
         self._taker = Taker(self._examiner, self.held, self.ready, self._clock)
         self._use(spool)
 
@@ -240,11 +240,11 @@ class Folder:
             raise unavailable(self._path.parent, error) from None
 
     def close(self) -> None:
-        """Put back what nobody was given, and let go of everything; what is held stays in our folder."""
+        """Give back what nobody was given, and let go of everything; what is held stays in our folder."""
         self._examiner.close()
-        while self.ready:
-            self.held.release([self.ready.popleft().ref])
-        while self._begun:
-            self.held.put_back(self._begun.popleft())
+        self.held.release([delivery.ref for delivery in self.ready])
+        self.held.give_up(self._begun)
+        self.ready.clear()
+        self._begun.clear()
         self._scan.end()
         self._spool.close()

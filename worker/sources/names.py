@@ -6,10 +6,11 @@ where a name relative to an open folder is asked for, so ``../x`` or ``/etc/pass
 
 import os
 import re
+from typing import NamedTuple
 
 NAME_BYTES = 255
 REASON_TAIL = ".reason.json"
-_HEAD = re.compile(r"([0-9a-f]+)(?:\.(\d+)\.(\d+))?")
+_HEAD = re.compile(r"([0-9a-f]+)(?:\.(\d+)\.(\d+)(\.r)?)?")
 _PASSED_OVER = (".tmp", ".part")
 
 
@@ -41,9 +42,21 @@ def entry_for(inode: int, name: str) -> str:
     return f"{inode:x}-{name}"
 
 
-def head_for(inode: str, begun: int, answered: int) -> str:
-    """Begin an entry's name anew: how often the batch was begun again in a row, and how many answers it had then."""
-    return f"{inode}.{begun}.{answered}"
+class Counts(NamedTuple):
+    """What an entry's name tells: its inode, how often it was begun again in a row, the answers it had then.
+
+    `at_rest`: its worker has ended in order since, so nobody died of it. None of it is there for one never begun again.
+    """
+
+    inode: str
+    begun: int = 0
+    answered: int = 0
+    at_rest: bool = False
+
+
+def head_for(counts: Counts) -> str:
+    """Begin an entry's name anew."""
+    return f"{counts.inode}.{counts.begun}.{counts.answered}{'.r' if counts.at_rest else ''}"
 
 
 def original_of(entry: str) -> str:
@@ -52,9 +65,15 @@ def original_of(entry: str) -> str:
     return name if _HEAD.fullmatch(head) else ""
 
 
-def counts_of(entry: str) -> tuple[str, int, int]:
-    """Read an entry's inode and what `head_for` has put behind it, zero twice for one that was never begun again."""
+def counts_of(entry: str) -> Counts:
+    """Read what the beginning of an entry's name tells."""
     found = _HEAD.match(entry)
     if found is None:
         raise ValueError("not an entry of a work folder")
-    return found[1], int(found[2] or 0), int(found[3] or 0)
+    return Counts(found[1], int(found[2] or 0), int(found[3] or 0), found[4] is not None)
+
+
+def is_at_rest(entry: str) -> bool:
+    """Tell whether the batch of this entry, if it is one, was left by a worker that ended in order."""
+    found = _HEAD.match(entry)
+    return found is not None and found[4] is not None

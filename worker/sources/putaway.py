@@ -6,19 +6,20 @@ what it was.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from errno import errorcode
 
 import structlog
 
 from worker.crashpoint import crashpoint
 from worker.errors import StateError, StorageFull
+from worker.ports import Heir
 from worker.sources.moves import NO_ROOM, NOT_MOVABLE, path_of, rename_new, sync_folder
 from worker.sources.names import displayed
 from worker.sources.returned import Returned
 from worker.sources.shelves import Archive, Quarantine
 from worker.sources.spool import Spool
-from worker.sources.workfolder import Held, held_in
+from worker.sources.workfolder import Held, held_in, refs_of
 from worker.x12 import Finding
 
 Fate = Finding | None
@@ -29,15 +30,16 @@ class PutAway:
     """The batches that this worker holds, by `ref`, and the way out for each.
 
     `found` are those that lie in our folder and that nobody was given: of a dead worker, or given back. `returned` has
-    them wait for their turn.
+    them wait for their turn, `heir` tells which of them must stay with us.
     """
 
-    def __init__(self, spool: Spool, clock: Callable[[], float], poison_after: int) -> None:
+    def __init__(self, spool: Spool, clock: Callable[[], float], poison_after: int, heir: Heir) -> None:
         self.found: deque[Held] = deque()
         self.returned = Returned(poison_after)
         self._held: dict[str, Held] = {}
         self._later: dict[str, Fate] = {}
         self._clock = clock
+        self._heir = heir
         self.use(spool)
 
     def use(self, spool: Spool) -> None:
@@ -90,12 +92,35 @@ class PutAway:
             self._gone(ref, held)
 
     def release(self, refs: Sequence[str]) -> None:
-        """Put back what is held under these refs."""
+        """Put back what is held under these refs; what only an heir can go on with is left at rest instead."""
+        given_back = [held for ref in refs if (held := self._held.pop(ref, None)) is not None]
         for ref in refs:
-            if (held := self._held.pop(ref, None)) is not None:
-                self._later.pop(ref, None)
+            self._later.pop(ref, None)
+        self.give_up(given_back)
+
+    def give_up(self, batches: Collection[Held]) -> None:
+        """Put back or leave at rest, likewise, batches that nobody is given any more."""
+        try:
+            refs = refs_of(self._spool.work.fd, batches)
+            keeps = self._heir.let_go(list(refs.values())) if refs else {}
+        except (OSError, StateError):  # nobody can tell: they stay, as after a death
+            self.found.extend(batches)
+            return
+        for held in batches:
+            ref = refs.get(held.entry, "")
+            if ref in keeps:
+                self.found.append(self._at_rest(held, keeps[ref]))
+            else:
                 self.returned.drop(held)
                 self.put_back(held)
+
+    def _at_rest(self, held: Held, answered: int) -> Held:
+        try:
+            rested = self.returned.rest(self._spool.work.fd, held, answered)
+        except OSError:
+            return held
+        crashpoint("rested")
+        return rested
 
     def retry(self) -> None:
         """Put away what could not be put away before; a file that can never be moved stays where it is.
@@ -175,13 +200,13 @@ def _tell_vanished(held: Held) -> None:
     structlog.get_logger().warning("input.vanished", batch=displayed(held.name))
 
 
-def first_used(spool: Spool, clock: Callable[[], float], poison_after: int) -> PutAway:
+def first_used(spool: Spool, clock: Callable[[], float], poison_after: int, heir: Heir) -> PutAway:
     """Begin with this spool at the start, when nobody can go on without it.
 
     :raises worker.errors.StateError: if our folder in it cannot be read; the spool is closed then.
     """
     try:
-        return PutAway(spool, clock, poison_after)
+        return PutAway(spool, clock, poison_after, heir)
     except OSError as error:
         place = path_of(spool.work.fd)
         spool.close()

@@ -4,17 +4,21 @@ How often one was begun anew in a row, without any new answer since, stands in t
 many answers it had then: ``2f1c.3.120-batch_7.837``. The name is changed before a byte of the batch is read, by one
 rename, so whatever comes then is counted. They are handed on by the rules for suspects (`worker.sources.suspects`):
 the oftener, the fewer at a time, and one at the limit is for the quarantine.
+
+A worker that ends in order leaves its batches there ``at rest`` (``2f1c.0.140.r-batch_7.837``): that was no death.
 """
 
 import errno
 import os
+from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 
 from worker.crashpoint import crashpoint
 from worker.sources.moves import make_folder
-from worker.sources.names import counts_of, head_for
+from worker.sources.names import Counts, counts_of, head_for
 from worker.sources.suspects import Suspects
 from worker.sources.workfolder import Held
 
@@ -32,12 +36,13 @@ class Returned:
 
     def __init__(self, limit: int) -> None:
         self._suspects = Suspects(limit)
+        self._innocent: deque[str] = deque()
         self._known: dict[str, _Returned] = {}
 
     @property
     def waiting(self) -> bool:
         """Whether some have not had their turn."""
-        return self._suspects.waiting
+        return bool(self._innocent) or self._suspects.waiting
 
     @property
     def entries(self) -> set[str]:
@@ -51,10 +56,13 @@ class Returned:
         """
         refused = []
         for held in found:
-            inode, begun, before = counts_of(held.entry)
+            inode, begun, before, at_rest = counts_of(held.entry)
             answered = answers.get(held.entry, 0)
-            deaths = 1 if answered > before else begun + 1
-            if self._suspects.add(inode, deaths, 0) is None:
+            deaths = begun if at_rest else 1 if answered > before else begun + 1
+            if not deaths:
+                self._innocent.append(inode)
+                self._known[inode] = _Returned(held, deaths, answered)
+            elif self._suspects.add(inode, deaths, 0) is None:
                 self._known[inode] = _Returned(held, deaths, answered)
             else:
                 refused.append((held, f"it was in work at {deaths} deaths of a worker in a row, without a new answer"))
@@ -66,10 +74,11 @@ class Returned:
         :raises OSError: if one cannot be renamed, other than for being gone.
         """
         begun = []
-        for inode in self._suspects.next():
+        turns, self._innocent = [*self._innocent, *self._suspects.next()], deque()
+        for inode in turns:
             one = self._known[inode]
             try:
-                held = _renamed(work_fd, one, inode)
+                held = _renamed(work_fd, one.held, Counts(inode, one.deaths, one.answered))
             except FileNotFoundError:
                 self._drop(inode)
                 continue
@@ -78,30 +87,40 @@ class Returned:
             begun.append(held)
         return begun
 
+    def rest(self, work_fd: int, held: Held, answered: int) -> Held:
+        """Leave one at rest in our folder that has so many answers now.
+
+        :raises OSError: if it cannot be renamed; at the next start it counts as one of a death then.
+        """
+        self.drop(held)
+        inode, begun, before, _ = counts_of(held.entry)
+        return _renamed(work_fd, held, Counts(inode, 0 if answered > before else begun, answered, at_rest=True))
+
     def drop(self, held: Held) -> None:
         """Forget one that is done, or given back."""
         self._drop(counts_of(held.entry)[0])
 
     def _drop(self, inode: str) -> None:
         self._suspects.drop(inode)
+        with suppress(ValueError):
+            self._innocent.remove(inode)
         self._known.pop(inode, None)
 
 
-def _renamed(work_fd: int, one: _Returned, inode: str) -> Held:
-    name = one.held.name
-    head = head_for(inode, one.deaths, one.answered)
-    former, slash, _ = one.held.entry.partition("/")
+def _renamed(work_fd: int, held: Held, counts: Counts) -> Held:
+    name, head = held.name, head_for(counts)
+    former, slash, _ = held.entry.partition("/")
     if slash:
         os.rename(former, head, src_dir_fd=work_fd, dst_dir_fd=work_fd)
         return Held(f"{head}/{name}", name)
     entry = f"{head}-{name}"
     try:
-        os.rename(one.held.entry, entry, src_dir_fd=work_fd, dst_dir_fd=work_fd)
+        os.rename(held.entry, entry, src_dir_fd=work_fd, dst_dir_fd=work_fd)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
         make_folder(head, within=work_fd)
         crashpoint("returned_slot_made")
         entry = f"{head}/{name}"
-        os.rename(one.held.entry, entry, src_dir_fd=work_fd, dst_dir_fd=work_fd)
+        os.rename(held.entry, entry, src_dir_fd=work_fd, dst_dir_fd=work_fd)
     return Held(entry, name)

@@ -16,11 +16,11 @@ import structlog
 from worker.crashpoint import crashpoint
 from worker.ports import Heir
 from worker.sources.moves import open_folder
+from worker.sources.names import is_at_rest
 from worker.sources.owner import OWNER, lock, read_will
 from worker.sources.putaway import PutAway
-from worker.sources.readiness import ref_of, sight_of
 from worker.sources.scan import names_in
-from worker.sources.workfolder import WorkFolder, held_in
+from worker.sources.workfolder import WorkFolder, held_in, refs_of
 from worker.x12 import Finding
 
 
@@ -34,6 +34,10 @@ class NoHeir:
         """Know nothing, and go on."""
         yield True
 
+    def let_go(self, refs: Sequence[str]) -> Mapping[str, int]:
+        """Know of nothing that another could not begin."""
+        return {}
+
     def answered(self, refs: Sequence[str]) -> Mapping[str, int]:
         """Know of no answer."""
         return {}
@@ -46,9 +50,14 @@ def take_over(root_fd: int, ours: WorkFolder, heir: Heir) -> int:
     """
     taken = 0
     for name in names_in(root_fd):
-        if name != ours.name and (inherited := _inherit(root_fd, name, ours, heir)):
-            structlog.get_logger().warning("worker.taken_over", owner=name, batches=inherited)
-            taken += inherited
+        if name == ours.name:
+            continue
+        left = _inherit(root_fd, name, ours, heir)
+        if died_with := left.count(False):
+            structlog.get_logger().warning("worker.taken_over", owner=name, batches=died_with)
+        if at_rest := left.count(True):
+            structlog.get_logger().info("worker.succeeded", owner=name, batches=at_rest)
+        taken += len(left)
     return taken
 
 
@@ -57,28 +66,26 @@ def meet_again(work_fd: int, held: PutAway, heir: Heir) -> None:
 
     :raises OSError: if one cannot be moved there.
     """
-    refs: dict[str, str] = {}
     found = [held.found.popleft() for _ in range(len(held.found))]
-    for one in found:
-        with suppress(FileNotFoundError):
-            refs[one.entry] = ref_of(sight_of(os.stat(one.entry, dir_fd=work_fd, follow_symlinks=False)))
+    refs = refs_of(work_fd, found)
     answered = heir.answered(list(refs.values()))
     there = [one for one in found if one.entry in refs]
     for one, text in held.returned.meet(there, {entry: answered.get(ref, 0) for entry, ref in refs.items()}):
         held.quarantine(work_fd, one.entry, one.name, Finding("poison", text, "error"))
 
 
-def _inherit(root_fd: int, name: str, ours: WorkFolder, heir: Heir) -> int:
+def _inherit(root_fd: int, name: str, ours: WorkFolder, heir: Heir) -> list[bool]:
+    """Bring another's batches into our folder if it has none to own them; tells of each whether it was at rest."""
     try:
         folder = open_folder(name, within=root_fd)
     except OSError:
-        return 0  # gone meanwhile, or no folder of a worker
+        return []  # gone meanwhile, or no folder of a worker
     try:
         owner = lock(folder)
         if owner is None:
             with suppress(OSError):  # what is left where an heir died just before it had removed it all
                 os.rmdir(name, dir_fd=root_fd)
-            return 0
+            return []
         try:
             return _inherit_locked(root_fd, name, folder, owner, ours, heir)
         finally:
@@ -87,21 +94,16 @@ def _inherit(root_fd: int, name: str, ours: WorkFolder, heir: Heir) -> int:
         os.close(folder)
 
 
-def _inherit_locked(root_fd: int, name: str, folder: int, owner: int, ours: WorkFolder, heir: Heir) -> int:
-    refs = _refs_in(folder)
+def _inherit_locked(root_fd: int, name: str, folder: int, owner: int, ours: WorkFolder, heir: Heir) -> list[bool]:
+    refs = list(refs_of(folder, held_in(folder)).values())
     if not refs:
         return _empty(root_fd, name, folder, ours)
     with heir.inheriting(name, read_will(owner), refs) as may_go_on:
-        return _empty(root_fd, name, folder, ours) if may_go_on else 0
+        return _empty(root_fd, name, folder, ours) if may_go_on else []
 
 
-def _refs_in(folder: int) -> list[str]:
-    sights = (os.stat(held.entry, dir_fd=folder, follow_symlinks=False) for held in held_in(folder))
-    return [ref_of(sight_of(sight)) for sight in sights]
-
-
-def _empty(root_fd: int, name: str, folder: int, ours: WorkFolder) -> int:
-    moved = 0
+def _empty(root_fd: int, name: str, folder: int, ours: WorkFolder) -> list[bool]:
+    moved = []
     for entry in names_in(folder):
         if entry == OWNER:
             continue
@@ -109,7 +111,7 @@ def _empty(root_fd: int, name: str, folder: int, ours: WorkFolder) -> int:
             os.rmdir(entry, dir_fd=folder)
             continue
         os.rename(entry, entry, src_dir_fd=folder, dst_dir_fd=ours.fd)
-        moved += 1
+        moved.append(is_at_rest(entry))
         crashpoint("recovery_work_moved")
     crashpoint("recovery_work_emptied")
     os.unlink(OWNER, dir_fd=folder)

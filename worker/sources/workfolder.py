@@ -7,6 +7,7 @@
         owner                  locked (flock) for as long as the worker lives
         2f1c-batch_7.837       a batch being worked on: inode, "-", original name
         2f1e.2.40-b.837        … one begun again (`worker.sources.returned`)
+        2f1f.0.40.r-c.837      … one at rest, whose worker was stopped
         2f1d/NAME              … one whose name leaves no room for the inode
 
 A batch is taken by renaming it into this folder: of several workers that try, one succeeds. The lock ends with its
@@ -16,7 +17,7 @@ name travels in the rename itself, so there is no moment at which a crash could 
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 import msgspec
@@ -26,6 +27,7 @@ from worker.errors import SettingsError
 from worker.sources.moves import make_folder, open_folder
 from worker.sources.names import entry_for, original_of
 from worker.sources.owner import OWNER, lock, read_will, write_will
+from worker.sources.readiness import ref_of, sight_of
 from worker.sources.scan import names_in, walk
 
 
@@ -48,6 +50,15 @@ def held_in(folder_fd: int) -> Iterator[Held]:
             yield from (Held(f"{entry.name}/{name}", name) for name in names)
         elif name := original_of(entry.name):
             yield Held(entry.name, name)
+
+
+def refs_of(folder_fd: int, batches: Iterable[Held]) -> dict[str, str]:
+    """Tell the refs of batches in an open work folder by their entries; those that are gone have none."""
+    refs = {}
+    for held in batches:
+        with suppress(FileNotFoundError):
+            refs[held.entry] = ref_of(sight_of(os.stat(held.entry, dir_fd=folder_fd, follow_symlinks=False)))
+    return refs
 
 
 class WorkFolder:

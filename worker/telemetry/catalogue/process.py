@@ -13,6 +13,7 @@ EVENTS: tuple[Event, ...] = (
         "owner batches",
         "find out why the other worker died",
     ),
+    Event("worker.succeeded", "info", "batches that a worker left when it was stopped are ours now", "owner batches"),
     Event(
         "ledger.inherited",
         "info",
