@@ -227,6 +227,27 @@ async def test_what_waits_for_its_file_is_kept_for_a_day_whatever_the_retention(
     assert (soon, late) == (0, 1)
 
 
+async def test_a_batch_that_comes_back_after_its_retention_is_open_again_and_its_content_goes_in_the_end(
+    two: Two,
+) -> None:
+    batch = (await opened(two.theirs, total=1)).batch
+    await two.theirs.set_aside([batch.number])
+    await two.theirs.advance("sink", Position(0, None))
+    two.now[0] += 40 * 86_400
+    await two.theirs.purge(two.now[0])
+
+    again = await opened(two.theirs, total=1)
+    listed = await two.theirs.summaries(open_only=True)
+    (emission,) = await two.theirs.record([record(again.batch, 1)])
+    await two.theirs.advance("sink", Position(emission.seq, None))
+    await two.theirs.finish([again.batch.number])
+    two.now[0] += 86_400
+
+    assert (again.batch.batch_id, again.done) == (batch.batch_id, False)
+    assert [summary.batch.batch_id for summary in listed] == [batch.batch_id]
+    assert await two.theirs.purge(two.now[0]) == 1
+
+
 async def test_another_environments_batches_are_not_carried_over(tmp_path: Path) -> None:
     async with open_ledger(f"sqlite:{tmp_path}/theirs.db", environment="sandbox") as theirs:
         await opened(theirs)

@@ -22,7 +22,10 @@ END = "UPDATE batches SET finished_at = ? WHERE finished_at IS NULL AND number I
 
 NOTE = "INSERT OR REPLACE INTO notes VALUES {rows}"
 
-RESUME = "UPDATE batches AS b SET finished_at = NULL WHERE number IN ({rows}) AND " + ELSEWHERE  # noqa: S608 - joined from constants
+RESUME = f"""
+UPDATE batches AS b SET finished_at = NULL, content = iif(content = 'gone', 'going', content)
+WHERE number IN ({{rows}}) AND {ELSEWHERE}
+"""  # noqa: S608 - joined from constants
 
 FORGET = "DELETE FROM notes WHERE key IN ({rows})"
 
