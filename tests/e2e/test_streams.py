@@ -1,5 +1,6 @@
 """What callers do to the standard streams: close them, fill them, give them another encoding."""
 
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -61,3 +62,22 @@ def test_characters_that_a_stream_cannot_encode_do_not_end_the_command(site: Sit
 
     assert done.returncode == 0
     assert b"task.failed" not in done.stderr
+
+
+INTERRUPTED = """
+import os, runpy, signal, sys
+
+class Interrupts:
+    def find_spec(self, name, path, target=None):
+        if name == "worker.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+runpy.run_module("worker", run_name="__main__")
+"""
+
+
+def test_an_interrupt_while_the_program_is_loaded_ends_it_without_a_traceback(site: Site) -> None:
+    done = Run(site, ["run"], {}, program=(sys.executable, "-c", INTERRUPTED)).wait()
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
