@@ -5,6 +5,7 @@ decides about pace. Source, ledger and sink are the shipped fakes. The same seed
 """
 
 import logging
+import math
 import random
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -45,7 +46,10 @@ class Arrival(NamedTuple):
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run is made of; `at_once`, `lying` and `tokens` as in `ModelApi`. `fixed` keeps the bound."""
+    """What a run is made of; `at_once`, `lying` and `tokens` as in `ModelApi`. `fixed` keeps the bound.
+
+    `prefetch` is how many batches the source may have held at once, as a broker's does.
+    """
 
     service: SimulatorConfig
     arrivals: Sequence[Arrival]
@@ -56,6 +60,7 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     lying: bool = False
     at_once: float = 0.0
     tokens: TokenPlan | None = None
+    prefetch: float = math.inf
 
 
 class Found(msgspec.Struct):
@@ -111,7 +116,7 @@ def _silence() -> Iterator[None]:
 
 
 async def _play(campaign: Campaign) -> Found:
-    source, sink, ledger = MemorySource(), MemorySink(), MemoryLedger()
+    source, sink, ledger = MemorySource(prefetch=campaign.prefetch), MemorySink(), MemoryLedger()
     api = ModelApi(
         campaign.service,
         outages=campaign.outages,

@@ -129,6 +129,28 @@ def test_fresh_claims_flow_beside_batches_that_fill_the_room_with_claims_to_be_r
         tell("60 % fail, no room", found, spread(found, until=fresh(found)[-1]))
 
 
+def test_fresh_claims_of_a_broker_flow_where_it_may_give_as_many_messages_as_are_worked_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A message is held until its slowest claim ends. Fifty at once, and seconds pass without a fresh claim."""
+    patient = RetrySettings(max_attempts=40, deadline_s=100_000.0)
+    campaign = Campaign(
+        service=SimulatorConfig(seed=837, latency_scale=0.02, faults=SIXTY_PERCENT),
+        arrivals=[Batch(number / 10, 10) for number in range(400)],
+        retry=patient,
+        fixed=True,
+        most_in_flight=50,
+        prefetch=MOST_OPEN,
+    )
+
+    found = play(campaign)
+
+    assert_all_true(found, campaign)
+    assert largest_gap(fresh(found)) < 0.5
+    with capsys.disabled():
+        tell("60 % fail, a broker", found, spread(found, until=fresh(found)[-1]))
+
+
 def test_repeats_that_could_take_every_slot_leave_each_fifth_to_fresh_claims() -> None:
     campaign = Campaign(
         service=SimulatorConfig(seed=837, latency_scale=5.0),

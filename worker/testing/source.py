@@ -1,6 +1,7 @@
 """A source in memory."""
 
 import hashlib
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -17,10 +18,12 @@ from worker.x12 import read_single
 class MemorySource:
     """`worker.ports.Source` in memory. What is not settled outlives `close` and is given again, with the same `ref`.
 
-    `unready` are the names that `left_over` tells. While `failure` is set, `take` raises it.
+    `unready` are the names that `left_over` tells. While `failure` is set, `take` raises it. Like a broker's, it has at
+    most `prefetch` of them held at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, prefetch: float = math.inf) -> None:
+        self._prefetch = prefetch
         self.failure: SourceUnavailable | None = None
         self.settled: list[Delivery] = []
         self.refused: list[tuple[Delivery, str, str]] = []
@@ -51,10 +54,10 @@ class MemorySource:
         await checkpoint()
         if self.failure is not None:
             raise type(self.failure)(*self.failure.args)
-        while wait and not self._waiting:
+        while wait and not self._room:
             self._arrived = anyio.Event()
             await self._arrived.wait()
-        deliveries = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+        deliveries = [self._waiting.popleft() for _ in range(min(limit, self._room))]
         self._held.update({delivery.ref: delivery for delivery in deliveries})
         return deliveries
 
@@ -62,12 +65,14 @@ class MemorySource:
         """Note what was settled, once."""
         await checkpoint()
         self.settled += [delivery for delivery in deliveries if self._held.pop(delivery.ref, None) is not None]
+        self._arrived.set()
 
     async def refuse(self, delivery: Delivery, code: str, text: str) -> None:
         """Note what was refused, and why."""
         await checkpoint()
         if self._held.pop(delivery.ref, None) is not None:
             self.refused.append((delivery, code, text))
+        self._arrived.set()
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
         """Give these again."""
@@ -82,6 +87,11 @@ class MemorySource:
     async def close(self) -> None:
         """Keep everything."""
         await checkpoint()
+
+    @property
+    def _room(self) -> int:
+        """How many of those that wait may be held now."""
+        return int(min(len(self._waiting), max(0, self._prefetch - len(self._held))))
 
     def _give_back(self, refs: Sequence[str]) -> None:
         self._wait_for_taker([self._held.pop(ref) for ref in refs if ref in self._held])
