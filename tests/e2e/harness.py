@@ -25,6 +25,7 @@ class Simulator:
         command = [*program, *options]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
+        self.stderr = ""
         self.origin = self._process.stdout.readline().removeprefix("simulator: ").strip()
 
     def get(self, what: str) -> Any:
@@ -41,7 +42,7 @@ class Simulator:
 
     def close(self) -> None:
         self._process.send_signal(signal.SIGTERM)
-        self._process.communicate(timeout=10)
+        _, self.stderr = self._process.communicate(timeout=10)
 
 
 class Site:

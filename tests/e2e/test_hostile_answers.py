@@ -132,3 +132,15 @@ def test_all_of_them_at_once_under_load_fool_nobody(site: Site, hostile: Simulat
     decided = assert_nobody_was_fooled(site, done, 200)
     assert len(decided) > 300
     assert hostile.get("stats")["faults"].keys() == set(NAMES)
+
+
+def test_a_simulator_whose_client_hangs_up_on_an_endless_answer_has_nothing_to_complain_of(tmp_path: Path) -> None:
+    simulator = Simulator("--profile", "fast", "--fault", "endless=1.0")
+    site = Site(tmp_path, simulator.origin)
+    write_folder(site.inbox, files=4, spec=GeneratorSpec(claims=1))
+
+    done = site.run_once(PRECHECK_RETRY__MAX_ATTEMPTS="2")
+
+    simulator.close()
+    assert done.returncode == 0
+    assert "library.logged" not in simulator.stderr
