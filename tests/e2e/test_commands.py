@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,31 @@ def test_submit_of_a_file_checked_before_sends_nothing_and_tells_the_same(site: 
     assert again.returncode == 0
     assert b"checked before" in again.stdout
     assert simulator.get("stats")["prechecks"] == asked
+
+
+def test_submit_of_a_copy_says_whose_results_it_tells_again(site: Site) -> None:
+    first = claim_file(site.root / "outgoing", "first", "OK-", 700_007)
+    site.run("submit", str(first))
+    copy = first.with_name("copy.837")
+    copy.write_bytes(first.read_bytes())
+
+    done = site.run("submit", str(copy))
+
+    assert f"same as {first.name}, checked before".encode() in done.stdout
+
+
+@pytest.mark.parametrize("command", ["inspect outgoing/shifted.837", "results", "results --format json"])
+def test_what_stands_in_the_place_of_a_charge_is_masked(site: Site, command: str) -> None:
+    path = claim_file(site.root / "outgoing", "shifted", "OK-", 700_008)
+    path = path.rename(path.with_name("shifted.837"))
+    path.write_text(re.sub(r"(CLM\*[^*]*\*)[^*]*", r"\1CANARY JANE", path.read_text()))
+    site.run("submit", str(path))
+
+    done = site.run(*command.split())
+
+    assert done.stdout
+    assert b"CANARY" not in done.stdout + done.stderr
+    assert b"CANARY JANE" in site.run(*command.split(), "--show-phi").stdout
 
 
 def test_inspect_masks_identifiers_unless_told_otherwise_and_needs_no_network(site: Site) -> None:

@@ -4,8 +4,11 @@ Answers to the command go to stdout, everything about the work to stderr.
 """
 
 import os
+import re
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
@@ -14,6 +17,7 @@ from rich.table import Table
 from worker.errors import SettingsError
 
 UNFOLDED = 400
+_AMOUNT = re.compile(r"[-+]?[0-9.,]+")
 NO_FILES = "no files there; those that start with a dot or end in .tmp or .part are passed over, and so are subfolders"
 
 # Dispositions in the order in which people want to see them, with what they mean.
@@ -62,6 +66,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else plural_noun}"
 
 
+def resuming(config: Path | None) -> str:
+    """Write the command that ends a pause made with the same settings file."""
+    return "precheck-worker resume" + (f" --config {shlex.quote(str(config))}" if config else "")
+
+
 def disposition_table(counts: Mapping[str, int], *, title: str) -> Table:
     """Lay out counts by disposition with a total."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
@@ -93,6 +102,11 @@ def masked(value: str, *, show: bool) -> str:
     if show or not value:
         return value or "-"
     return "•" * max(len(value) - 2, 3) + value[-2:] if len(value) > 4 else "•" * len(value)
+
+
+def amount(value: str, *, show: bool) -> str:
+    """Show an amount, but hide what stands in its place in a file whose elements are shifted."""
+    return value if _AMOUNT.fullmatch(value) else masked(value, show=show)
 
 
 def is_terminal() -> bool:

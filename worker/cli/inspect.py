@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from worker.claim import CHUNK_BYTES
-from worker.cli.console import NO_FILES, masked, plural, rows_table, stderr, stdout
+from worker.cli.console import NO_FILES, amount, masked, plural, rows_table, stderr, stdout
 from worker.cli.options import Config, add_command, settings_from
 from worker.screening import Screen, make_screen
 from worker.settings import Settings
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
-    paths: Annotated[list[Path], typer.Argument(help="837 files, or folders of them.", exists=True)],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="837 files, or folders of them.", exists=True)],
     config: Config = None,
     show_phi: Annotated[bool, typer.Option("--show-phi", help="Show identifiers in full.")] = False,
     every: Annotated[bool, typer.Option("--all", help=f"Show every claim, not only the first {SHOWN_CLAIMS}.")] = False,
@@ -142,7 +142,7 @@ def _row(claim: SplitClaim, outcome: str, *, show_phi: bool) -> tuple[str, ...]:
         masked(facts.provider_tax_id, show=show_phi),
         masked(facts.provider_npi, show=show_phi),
         masked(facts.patient_control_number, show=show_phi),
-        facts.total_charge or "-",
+        amount(facts.total_charge, show=show_phi),
         str(len(claim.interchange)) if claim.interchange else "-",
         outcome,
     )

@@ -10,7 +10,7 @@ import anyio
 import msgspec
 import typer
 
-from worker.cli.console import masked, rows_table, stderr, stdout
+from worker.cli.console import amount, masked, rows_table, stderr, stdout
 from worker.cli.options import Config, add_command, settings_from
 from worker.ledger import BEFORE_ALL, read_state
 from worker.result import Disposition, Result, decode_result, encode_result
@@ -115,8 +115,9 @@ def without_phi(result: Result) -> Result:
         patient_control_number=_hidden(result.patient_control_number),
         provider_tax_id=_hidden(result.provider_tax_id),
         provider_npi=_hidden(result.provider_npi),
+        total_charge=_amount(result.total_charge),
         payer_claim_number=_hidden(result.payer_claim_number),
-        edits=[msgspec.structs.replace(edit, text=None) for edit in result.edits],
+        edits=[msgspec.structs.replace(edit, text=None, amount=_amount(edit.amount)) for edit in result.edits],
         x12_999=None,
         x12_277ca=None,
     )
@@ -124,6 +125,10 @@ def without_phi(result: Result) -> Result:
 
 def _hidden(value: str | None) -> str | None:
     return value and masked(value, show=False)
+
+
+def _amount(value: str | None) -> str | None:
+    return value and amount(value, show=False)
 
 
 async def _write_table(settings: Settings, wanted: Wanted, shown: Callable[[Result], Result]) -> None:

@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
 
 
 def submit(
-    paths: Annotated[list[Path], typer.Argument(help="837 files, or folders of them; they stay where they are.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH…", help="837 files, or folders of them; they stay where they are.")
+    ],
     config: Config = None,
     force: Annotated[
         bool, typer.Option("--force", help="Send again what was checked before; each claim gets a new result.")
@@ -74,7 +76,8 @@ def _summarise(batches: list[OpenBatch], counts: dict[int, Counter[str]], source
     for batch in batches:
         found = counts[batch.batch.number]
         total += found
-        note = "checked before" if batch.opened.done else ""
+        original = batch.opened.original
+        note = "checked before" if batch.opened.done else f"same as {original.name}, checked before" if original else ""
         rows.append((batch.batch.name, f"{batch.total or 0:,}", told(found), note))
     rows += [(name, "-", f"not processed: {code}", text) for name, code, text in source.refused]
     unfinished = [*source.released, *source.not_taken()]
