@@ -108,7 +108,7 @@ def hold(path: Path, *, hand_over: bool = False) -> int:
         raise translate_os(error, f"cannot lock {lock}") from None
     if not held:
         os.close(fd)
-        raise StateHeld(f"ledger: {path} is held by another process")
+        raise StateHeld(f"ledger: {path} is held by another process; if a worker runs on it, stop that first")
     return fd
 
 

@@ -46,7 +46,7 @@ async def open_sqlite(
 async def open_sqlite_readonly(path: Path) -> AsyncIterator[SqliteReads]:
     """Read the ledger at `path` until the block is left; see `worker.ledger.open_ledger_readonly`."""
     if not await to_thread.run_sync(file_is_there, path):
-        raise StateError(f"ledger: there is none at {path}")
+        raise StateError(f"ledger: there is none at {path}; a worker makes it when it first runs with these settings")
     reader = await to_thread.run_sync(connect_readonly, path)
     try:
         yield SqliteReads(path, reader)

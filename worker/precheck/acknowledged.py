@@ -88,7 +88,10 @@ def without_verdict(evidence: Evidence) -> Decision:
     if evidence.ours and evidence.acknowledgement.complete:
         code, text = "no_claim_status", "The payer's answer names the claim but says nothing about it."
     elif evidence.acknowledgement.complete and evidence.acknowledgement.claims:
-        code, text = "claim_not_in_277ca", "The payer's answer speaks of another claim, not of this one."
+        code, text = (
+            "claim_not_in_277ca",
+            "The payer's answer names another claim, and none of this one's number (CLM01).",
+        )
     elif evidence.acknowledgement.complete:
         code, text = "claim_not_in_277ca", "The payer's answer does not mention the claim."
     elif evidence.payload.x12_277ca:

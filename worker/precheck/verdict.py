@@ -50,7 +50,12 @@ _UNREADABLE = {
 }
 
 _INTERNAL_FAILURE = Reason("ERR837", "The service had an internal failure with the claim (ERR837).", "code")
-_UNKNOWN_CODE = Reason("unknown_code", "The service answered with a code that is not in the table.", "code")
+_UNKNOWN_CODE = Reason(
+    "unknown_code",
+    "The service answered with a code that is not in the table: it stands in status_code, and api.codes can tell what "
+    "it means.",
+    "code",
+)
 
 
 def judge(answer: HttpAnswer, facts: ClaimFacts, rules: Rules) -> Verdict:
