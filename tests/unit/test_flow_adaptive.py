@@ -1,4 +1,5 @@
 import functools
+import math
 import random
 
 import anyio
@@ -13,12 +14,16 @@ from worker.flow.adaptive import AdaptiveLimiter, LimitChange
 from worker.flow.bound import Bound
 from worker.flow.brake import Brake, Pull
 from worker.flow.limiter import Limiter, Signal
+from worker.flow.losses import Losses
+from worker.flow.sample import Sample
 
-# Where it does not come that near, as things are: least share of the best goodput, most lost.
+SEEDS = [1, 2, 3, 4]
+
+# Where single runs do not come that near, as things are: least share of the best goodput, on average and at worst.
 WEAK = {
-    "504 above 100, in 15 s": (0.90, 0.20),  # each loss is known six answers late
-    "504 above 100, in 110 s": (0.75, 0.09),
-    "knee at 100, sudden": (0.70, 0.0),
+    "knee at 100, gentle": (0.93, 0.85),  # whether more gets less done is hard to see where it is nearly as much
+    "knee at 100, sudden": (0.88, 0.80),  # up to there nothing is slower
+    "slow since the start": (0.90, 0.84),  # a doubling takes five times as long as elsewhere, and looks like too much
 }
 STRONG = [name for name in SERVICES if name not in WEAK]
 
@@ -33,7 +38,7 @@ def compare(name: str, seed: int = 1) -> tuple[float, float]:
 
 
 @pytest.mark.fault(100)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", STRONG)
 def test_it_comes_near_the_best_fixed_bound_whatever_the_service_is_like(name: str, seed: int) -> None:
     goodput, _ = compare(name, seed)
@@ -41,32 +46,31 @@ def test_it_comes_near_the_best_fixed_bound_whatever_the_service_is_like(name: s
     assert goodput >= 0.9
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("name", [name for name in STRONG if SERVICES[name].losses_follow_load])
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", [name for name in SERVICES if SERVICES[name].losses_follow_load])
 def test_what_it_costs_to_know_the_capacity_is_at_most_three_in_a_hundred(name: str, seed: int) -> None:
     _, lost = compare(name, seed)
 
     assert lost <= 0.03
 
 
-@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", WEAK)
-def test_where_the_service_gives_no_hint_in_time_it_still_does_not_collapse(name: str, seed: int) -> None:
-    goodput, lost = compare(name, seed)
-    least, most = WEAK[name]
+def test_where_the_knee_gives_little_hint_it_comes_near_on_average_and_does_not_collapse(name: str) -> None:
+    shares = [compare(name, seed)[0] for seed in SEEDS]
+    mean, least = WEAK[name]
 
-    assert goodput >= least
-    assert lost <= most
+    assert sum(shares) / len(shares) >= mean
+    assert min(shares) >= least
 
 
-@pytest.mark.parametrize(("name", "least_share"), [("capacity halved to 100", 0.9), ("capacity doubled to 200", 0.9)])
-def test_thirty_seconds_after_the_capacity_has_changed_it_is_found_again(name: str, least_share: float) -> None:
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("name", "bound"), [("capacity halved to 100", 100), ("capacity doubled to 200", 200)])
+def test_thirty_seconds_after_the_capacity_has_changed_it_is_found_again(name: str, bound: int, seed: int) -> None:
     service, seconds, since = SERVICES[name], CHANGE_AT + 90.0, CHANGE_AT + 30.0
-    bound = 100 if "halved" in name else 200
 
-    found = adaptive(service, seconds=seconds, since=since).goodput
+    found = adaptive(service, seed, seconds=seconds, since=since).goodput
 
-    assert found >= least_share * fixed(service, bound, seconds=seconds, since=since).goodput
+    assert found >= 0.9 * fixed(service, bound, seed, seconds=seconds, since=since).goodput
 
 
 @pytest.mark.parametrize("share", [0.01, 0.03, 0.08, 0.2, 0.4])
@@ -87,7 +91,7 @@ def feed(bound: Bound, *, share: float, after_s: float, answers: int) -> float:
     for _ in range(answers):
         now += 2.4 / bound.limit
         bound.full = True
-        bound.answered(2.4)
+        answered(bound, 2.4, now)
         owed += share / (1 - share)
         while owed >= 1.0:
             bound.lost(now, after_s)
@@ -109,7 +113,13 @@ def test_it_starts_with_few_and_doubles_until_the_limit_that_was_last_good() -> 
 def window(bound: Bound, latency_s: float = 1.0, *, full: bool = True) -> None:
     bound.full = full
     for _ in range(max(16, int(bound.limit + 0.999))):
-        bound.answered(latency_s)
+        answered(bound, latency_s)
+
+
+def answered(bound: Bound, latency_s: float, now: float = 0.0) -> None:
+    """Let an attempt end with an answer; where time stands still, nothing is told of what is missing."""
+    if bound.answered(latency_s):
+        bound.close_window(now)
 
 
 def test_it_grows_only_while_it_is_what_limits() -> None:
@@ -196,28 +206,65 @@ def test_whatever_happens_the_limit_stays_between_one_and_its_maximum(
         if kind == "l":
             bound.lost(now, latency_s)
         elif kind == "k":
-            bound.answered(latency_s)
+            answered(bound, latency_s, now)
         else:
             bound.restart(now)
         assert 1 <= bound.limit <= maximum
 
 
+def test_the_first_few_losses_that_are_known_after_a_cut_do_not_ask_for_another() -> None:
+    """They come in late and together, so that for a moment most of what ended is lost."""
+    losses = Losses()
+    for _ in range(600):
+        losses.answered()
+    assert any(losses.lost(378, 10.0, 2.4, 0.6) for _ in range(40))
+    losses.window_closed(255, 255, 0)
+    for _ in range(3):
+        losses.answered()
+
+    asked = [losses.lost(255, 10.0, 2.4, 0.6) for _ in range(10)]
+
+    assert not any(asked)
+
+
+def slow(log_latency: float, answers: int = 300) -> Sample:
+    return Sample(log_latency, 0.3, answers)
+
+
 def test_the_brake_dares_more_and_undoes_it_when_that_only_queues() -> None:
     brake = Brake()
-    brake.judge(0.0)
-    pulls = [brake.judge(1.0) for _ in range(6)]
-    pulls += [brake.judge(1.0 + 0.22) for _ in range(4)]
+    brake.judge(slow(0.0))
+    pulls = [brake.judge(slow(1.0)) for _ in range(6)]
+    pulls += [brake.judge(slow(1.0 + 0.22)) for _ in range(4)]
 
     assert pulls == [Pull.HOLD] * 5 + [Pull.DARE] + [Pull.HOLD] * 3 + [Pull.UNDO]
 
 
 def test_the_brake_lets_go_when_a_dare_changes_nothing() -> None:
     brake = Brake()
-    brake.judge(0.0)
-    pulls = [brake.judge(1.0) for _ in range(11)]
+    brake.judge(slow(0.0))
+    pulls = [brake.judge(slow(1.0)) for _ in range(11)]
 
     assert pulls[5] is Pull.DARE
     assert pulls[9:] == [Pull.RELEASE, Pull.FREE]
+
+
+@pytest.mark.parametrize(("answers", "pull"), [(16, Pull.FREE), (300, Pull.HOLD)])
+def test_the_brake_takes_a_few_slow_answers_for_chance_and_many_not(answers: int, pull: Pull) -> None:
+    brake = Brake()
+    brake.judge(slow(0.0))
+
+    assert brake.judge(slow(0.39, answers)) is pull
+
+
+def test_where_less_load_gets_more_done_the_brake_goes_on_downward_while_answers_are_slow() -> None:
+    brake = Brake()
+    brake.judge(slow(0.0))
+    brake.moved_to_compare(2.0, -math.log(2))
+
+    pulls = [brake.judge(slow(latency)) for latency in (2.0, 1.5, 1.0)]
+
+    assert pulls == [Pull.HOLD, Pull.HOLD, Pull.LOWER]
 
 
 @virtual_time
@@ -261,7 +308,7 @@ async def test_what_says_nothing_about_capacity_only_gives_the_slot_back() -> No
 
 
 @virtual_time
-async def test_answers_ask_no_clock_and_losses_ask_it_once() -> None:
+async def test_losses_ask_the_clock_once_and_answers_once_a_window() -> None:
     asked = 0
 
     def clock() -> float:
@@ -274,4 +321,4 @@ async def test_answers_ask_no_clock_and_losses_ask_it_once() -> None:
         assert limiter.try_acquire()
         limiter.release(signal, 2.4)
 
-    assert asked == 10
+    assert asked == 10 + 10_000 // 400

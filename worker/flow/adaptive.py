@@ -71,8 +71,11 @@ class AdaptiveLimiter:
     def release(self, signal: Signal, latency_s: float) -> None:
         """Give the slot back and learn from how the attempt ended."""
         bound = self._bound
+        if self._slots.in_flight < 0.9 * self._slots.limit:
+            bound.idle()
         if signal is Signal.OK:
-            bound.answered(latency_s)
+            if bound.answered(latency_s):
+                bound.close_window(self._clock())
         elif signal is Signal.LOST:
             bound.lost(self._clock(), latency_s)
         if int(bound.limit) != self._slots.limit:

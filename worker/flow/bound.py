@@ -4,9 +4,10 @@
 
     slow start ── doubles a window ──▶ the limit that was last good, or a cut, or slower answers; then back by half, and
                   on with doubling if the answers are as slow there
-    climbing  ─── most of the way to the last good limit, a rest there, then ever bolder steps beyond it
+    climbing  ─── most of the way to the last good limit, a rest there, then ever bolder steps (`worker.flow.climb`)
     cutting   ─── to 0.9, 0.85, 0.8, 0.7 …, each once the one before it is in effect (`worker.flow.losses`)
-    holding   ─── while answers are slow (`worker.flow.brake`)
+    holding   ─── while answers are slow (`worker.flow.brake`), or many are overdue (`worker.flow.overdue`)
+    easing    ─── back to where most got done, if plainly less does (`worker.flow.peak`)
 
 A *window* is as many answers as the limit is wide: about one round trip. The bound grows only if it was reached in that
 window, for otherwise it is not what limits. Where this comes from, and what was changed:
@@ -17,23 +18,27 @@ window, for otherwise it is not what limits. Where this comes from, and what was
   lets the bound fall as fast as slots run out; one that loses by time-out is asked once per time-out.
 - With quick refusals the loss share says little about the excess: one slot too many turns over a hundred times
   while the others wait for one answer. So the depth of a cut follows from how many cuts it took, not from the share.
-- Losses that remain when the bound falls, or were as many at far lower bounds, are not caused by load: tolerate them,
-  and go up. Where losses take several round trips to be known, one deep cut asks that question, not four.
+- Losses that remain when the bound falls, or were as many at far lower bounds, are not caused by load: tolerate them.
+- Where losses take several round trips to be known, the cut is to what came back as answers, and one slot at a time, as
+  those losses come in: they hold their slots until then, and a cut at once would leave none to those that get answers.
 """
 
 import math
 
 from worker.flow.brake import DARED_TIMES, SLOWER, Brake, Pull
+from worker.flow.climb import Climb
 from worker.flow.losses import Judgement, Losses
+from worker.flow.overdue import Overdue
+from worker.flow.peak import Peak
+from worker.flow.sample import Latencies, Sample
 
 LEAST_WINDOW = 16
 CUTS = (0.9, 0.85, 0.8, 0.7)
 SLOW_START_CUT = 0.7
-REST_WINDOWS, REST_ANSWERS = 2, 200
-LEAST_LATENCY_S = 1e-4
+LEAST_SERVED, MOST_SERVED = 0.3, 0.9  # shares of the limit that a cut by late losses leaves
 SEEMS_SLOWER = math.log(1.25)  # since the last doubling: not sure yet, so one more window is waited for
 TELLING = 32  # answers whose mean latency says something
-EASED_WINDOWS = 30  # of rest where more load got less done
+PLAINLY = 2.5  # times what chance does
 
 
 class Bound:
@@ -52,80 +57,130 @@ class Bound:
         self._maximum = float(maximum)
         self._slow_until = float(min(last_good or maximum, maximum))
         self._slow = self.limit < self._slow_until
-        self._ceiling: float | None = None
-        self._rest = 0
-        self._stride = 1.0
         self._cut_at = -math.inf
         self._before_doubling = math.inf
         self._doubted = False  # whether the last doubling seems to have made answers slower
         self._waited = False  # whether one more window was waited for to see that
         self._latency_s = math.inf
+        self._before = self.limit  # of the last window: most answers of this one began under it
+        self._late = False  # whether the last cut was for losses that take long to be known
+        self._missing = False  # whether many are under way that do not come back
+        self._target: float | None = None  # down to which slots are given up as such losses come in
+        self._next_step_at = -math.inf
         self._losses = Losses()
         self._brake = Brake()
-        self._open_window()
+        self._overdue = Overdue()
+        self._peak = Peak()
+        self._climb = Climb()
+        self._open_window(0.0)
+        self.idle()  # up to now
 
-    def answered(self, latency_s: float) -> None:
-        """Take note of an attempt that was answered."""
-        self._ok += 1
-        self._log_latency += math.log(latency_s if latency_s > LEAST_LATENCY_S else LEAST_LATENCY_S)
+    def answered(self, latency_s: float) -> bool:
+        """Take note of an attempt that was answered; True asks for `close_window`."""
+        self._answers.add(latency_s)
+        self._overdue.answered(latency_s)
         self._losses.answered()
-        if self._ok >= self.limit and self._ok >= LEAST_WINDOW:
-            self._close_window()
+        return self._answers.count >= self._width * self.limit and self._answers.count >= LEAST_WINDOW
+
+    def idle(self) -> None:
+        """Take note that fewer are under way than may be."""
+        self._overdue.idle = True
 
     def lost(self, now: float, latency_s: float) -> None:
         """Take note of an attempt that was lost; `now` on any clock, always the same."""
+        self._overdue.lost(now, latency_s)
         if now - latency_s < self._cut_at:
+            if self._target is not None:
+                self._give_up_slot(self._target)
             return
         self._lost += 1
-        if self._losses.lost(self.limit, latency_s, self._latency_s):
+        if self._losses.lost(self.limit, latency_s, self._latency_s, self._overdue.served):
             self._cut(now)
+        elif self._missing and self._losses.suspicious and latency_s > 2 * self._latency_s:
+            self._give_up_slot(self._overdue.served * self.limit)
 
     def restart(self, now: float) -> None:
         """Begin slowly again, up to the limit that was last good."""
         self._slow_until = self.good or self._maximum
         self._slow = self._initial < self._slow_until
-        self._ceiling = None
         self._cut_at = now
         self._losses.restart()
-        self._move(self._initial, "restarted")
+        self._peak.forget()
+        self._climb = Climb()
+        self._move(self._initial, "restarted", now)
 
     def _cut(self, now: float) -> None:
-        factor = SLOW_START_CUT if self._slow or self._losses.late else CUTS[min(self._losses.cuts, len(CUTS)) - 1]
+        self._late = self._losses.late
+        self._target = None
+        self._peak.forget()
+        if self._late:
+            served = min(max(self._overdue.served, LEAST_SERVED), MOST_SERVED)
+            ceiling = self._target = served * self.limit
+            limit = max(ceiling, self.limit - 1)
+        else:
+            ceiling = min(self.good or self.limit, self.limit)
+            limit = self.limit * (SLOW_START_CUT if self._slow else CUTS[min(self._losses.cuts, len(CUTS)) - 1])
+        self._climb.after_cut(self.limit, ceiling)
         self._slow = self._doubted = False
         self._cut_at = now
-        self._ceiling = min(self.good or self.limit, self.limit)
-        self._rest_a_while()
-        self._move(self.limit * factor, "cut")
+        self._move(limit, "cut", now)
 
-    def _move(self, limit: float, reason: str) -> None:
+    def _give_up_slot(self, least: float) -> None:
+        """Leave the slot of a loss that took long empty, and no other: those that get answers are all needed."""
+        if self.limit > least:
+            self.limit, self.reason = max(self.limit - 1, least, 1.0), "overdue"
+
+    def _move(self, limit: float, reason: str, now: float) -> None:
         """Set the limit outside of ordinary growth; the window under way is void."""
-        self.limit = min(max(limit, 1.0), self._maximum)
+        before, self.limit = self.limit, min(max(limit, 1.0), self._maximum)
         self.reason = reason
         self._brake.limit_moved()
-        self._open_window()
+        self._overdue.moved(now, self.limit / before)
+        self._open_window(now)
 
-    def _open_window(self) -> None:
-        self._ok = 0
+    def _open_window(self, now: float) -> None:
+        self._answers = Latencies()
         self._lost = 0
-        self._log_latency = 0.0
         self.full = False
+        self._width = 1.0
+        self._overdue.open_window(now)
 
-    def _close_window(self) -> None:
-        ok, lost, full, log_latency = self._ok, self._lost, self.full, self._log_latency / self._ok
-        self._open_window()
-        self._latency_s = math.exp(log_latency)
-        judged = self._losses.window_closed(self.limit, ok, lost)
+    def close_window(self, now: float) -> None:
+        """Learn from the window that is complete."""
+        sample, lost, full, before = self._answers.sample(), self._lost, self.full, self.limit
+        self._missing = self._overdue.window_closed(self.limit, now)
+        if now - self._cut_at > self._losses.late_s:
+            self._target = None
+        self._open_window(now)
+        self._latency_s = math.exp(sample.log_latency)
+        judged = self._losses.window_closed(self.limit, sample.answers, lost)
         if judged is Judgement.ACQUITTAL:
-            self._climb_boldly()
-            self._set(self.limit + self._step(), "losses_do_not_follow_load")
-        elif full and judged in {Judgement.USUAL, Judgement.TOLERABLE}:
+            self._climb_boldly(1 / 8)
+            self._set(self.limit + self._climb.step(self.limit), "losses_do_not_follow_load")
+        elif full and not self._missing and judged in {Judgement.USUAL, Judgement.TOLERABLE}:
             if judged is Judgement.USUAL:
                 self.good = self.limit
-            self._follow(self._brake.judge(log_latency), log_latency)
+            self._listen(sample, now)
+        self._before = before
+        if self.limit != before:
+            self._overdue.moved(now, self.limit / before)
 
-    def _follow(self, pull: Pull, log_latency: float) -> None:
+    def _listen(self, sample: Sample, now: float) -> None:
+        """Learn from how long the answers of a full window took."""
+        passed = self._peak.passed(self._before, sample) and self._peak.limit < self.limit
+        doubling = self._slow or self._before_doubling < math.inf
+        if not passed or doubling or self._brake.comparing:
+            self._follow(self._brake.judge(sample), sample, now)
+            return
+        log_step = math.log(self._peak.limit / self.limit)
+        self._doubted = False
+        self._move(self._peak.limit, "eased", now)
+        self._brake.moved_to_compare(sample.log_latency, log_step)
+        self._climb.eased(self.limit)
+
+    def _follow(self, pull: Pull, sample: Sample, now: float) -> None:
         if pull is Pull.FREE:
-            self._grow(log_latency)
+            self._grow(sample.log_latency, now)
         elif pull is Pull.DARE:
             self._doubted = False
             self._set(self.limit * DARED_TIMES, "dared")
@@ -133,33 +188,35 @@ class Bound:
             self._set(self.limit / DARED_TIMES, "undone")
         elif pull is Pull.EASE:
             self._set(self.limit / DARED_TIMES**2, "eased")
-            self._ceiling = self.limit
-            self._rest_a_while()
-            self._rest = EASED_WINDOWS
+            self._climb.eased(self.limit)
+        elif pull is Pull.LOWER:
+            self._move(self.limit / math.sqrt(2), "eased", now)
+            self._brake.moved_to_compare(sample.log_latency, -math.log(2) / 2)
         elif pull is Pull.RELEASE:
             self._slow = self._slow or self._doubted
-            self._climb_boldly()
-            if not self._slow:
-                self._stride = self.limit / 32
-            self._grow(log_latency)
-        elif log_latency - self._before_doubling > SLOWER:
-            self._doubt(log_latency)
+            self._climb_boldly(1 / 8 if self._slow else 1 / 32)
+            self._grow(sample.log_latency, now)
+        elif sample.log_latency - self._before_doubling > SLOWER:
+            self._doubt(sample, now)
         else:
             self._slow = False
 
-    def _doubt(self, log_latency: float) -> None:
+    def _doubt(self, sample: Sample, now: float) -> None:
         """Undo a doubling that made answers slower for two windows, and see whether that makes them faster."""
         if not self._doubted:
             self._doubted = True
+            if sample.log_latency - self._before_doubling > SLOWER + PLAINLY * sample.noise:
+                self._width = 0.5  # plainly slower: a half window more is enough
             return
-        self._move(self.limit / 2, "undone")
-        self._brake.moved_to_compare(log_latency, -math.log(2))
-        self._climb()
+        self._move(self.limit / 2, "undone", now)
+        self._brake.moved_to_compare(sample.log_latency, -math.log(2))
+        self._leave_slow_start()
 
-    def _grow(self, log_latency: float) -> None:
+    def _grow(self, log_latency: float, now: float) -> None:
         if not self._slow:
-            self._climb()
-            self._set(self.limit + self._step(), "grew")
+            self._leave_slow_start()
+            if not self._late or self._climb.below(self.limit) or self._may_step(now):
+                self._set(self.limit + self._climb.step(self.limit), "grew")
             return
         if self.limit >= TELLING and log_latency - self._before_doubling > SEEMS_SLOWER and not self._waited:
             self._waited = True  # the first window after a doubling still holds attempts from before it
@@ -170,32 +227,24 @@ class Bound:
         self._slow = grown < self._slow_until
         self._set(grown, "slow_start")
 
-    def _climb(self) -> None:
-        """Leave slow start behind."""
+    def _may_step(self, now: float) -> bool:
+        """Wait with the next step until the last one would have lost something, unless all of it comes back."""
+        if now < self._next_step_at and not self._overdue.none:
+            return False
+        self._next_step_at = now + self._losses.late_s
+        return True
+
+    def _leave_slow_start(self) -> None:
         self._slow = False
         self._before_doubling = math.inf
 
-    def _climb_boldly(self) -> None:
-        """Go up by an eighth and then by quarters: what held the limit back was not the load."""
-        self._ceiling, self._rest, self._stride = self.limit, 0, self.limit / 8
+    def _climb_boldly(self, share: float) -> None:
+        """Forget what seemed to be the best limit: what held it back was not the load."""
+        self._late = False
+        self._peak.forget()
+        self._climb.boldly(self.limit, share)
 
     def _set(self, limit: float, reason: str) -> None:
         limit = min(max(limit, 1.0), self._maximum)
         if limit != self.limit:
             self.limit, self.reason = limit, reason
-
-    def _step(self) -> float:
-        if self._ceiling is None:
-            return math.sqrt(self.limit)
-        if self.limit < self._ceiling - 0.5:
-            return min(self._ceiling - self.limit, max(0.01 * self.limit, (self._ceiling - self.limit) * 0.75))
-        if self._rest:
-            self._rest -= 1
-            return 0.0
-        step = self._stride
-        self._stride = min(2 * self._stride, max(1.0, self.limit / 4))
-        return step
-
-    def _rest_a_while(self) -> None:
-        self._rest = max(REST_WINDOWS, int(REST_ANSWERS / self.limit))
-        self._stride = max(1.0, self.limit / 50)

@@ -11,11 +11,14 @@ about 1    more load only queues: a step up is undone and the next one is dared 
 above 1.15 more load gets less done: a step up is undone, and the limit eased by another one
 ========== =============================================================================================
 
-Latencies are handled as logarithms: they are spread like that, and one answer of 30 s must not count like ten.
+After a step down the same part tells whether less load gets more done: then, while answers are still slow, the next
+step down follows.
 """
 
 import math
 from enum import Enum
+
+from worker.flow.sample import Sample
 
 SLOWER = math.log(1.4)
 DARED_TIMES = 1.25
@@ -23,7 +26,10 @@ DRIFT = 0.003
 FOLLOWS, HARMS, PLAINLY_HARMS = 0.4, 1.15, 1.6
 FIRST_PATIENCE, LONGEST_PATIENCE = 5, 64
 SETTLING_DOWN, SETTLING_UP = 2, 1  # windows in which attempts from before a move end
-COMPARED_DOWN, COMPARED_UP = 1, 3  # windows after that; a step down is the larger and shows sooner
+COMPARED_FAR, COMPARED_DOWN, COMPARED_UP = 1, 4, 3  # windows after that; a step far down shows sooner
+FAR = -0.5
+LEARNED = 200  # answers that tell what is usual
+BEYOND_CHANCE = 3.0  # standard deviations
 
 
 class Pull(Enum):
@@ -34,6 +40,7 @@ class Pull(Enum):
     DARE = "dare"
     UNDO = "undo"
     EASE = "ease"
+    LOWER = "lower"
     RELEASE = "release"
 
 
@@ -42,17 +49,25 @@ class Brake:
 
     def __init__(self) -> None:
         self._usual: float | None = None
+        self._learned = 0.0  # from so many answers what is usual was learned
         self._patience = FIRST_PATIENCE
         self._held: list[float] = []
         self._before = 0.0
         self._log_step = 0.0  # how far the limit was moved for a comparison; zero while none is under way
         self._after: list[float] = []
 
-    def judge(self, log_latency: float) -> Pull:
+    @property
+    def comparing(self) -> bool:
+        """Whether the limit was moved to see what that changes."""
+        return self._log_step != 0.0
+
+    def judge(self, sample: Sample) -> Pull:
         """Say what this window's latency means for the next; what follows from it is then noted as done."""
+        log_latency = sample.log_latency
         if self._log_step:
             return self._compare(log_latency)
-        if self._slower(log_latency) < SLOWER:
+        tolerated = max(SLOWER, BEYOND_CHANCE * sample.noise)
+        if self._slower(sample, tolerated) < tolerated:
             self._held.clear()
             return Pull.FREE
         self._held.append(log_latency)
@@ -77,7 +92,8 @@ class Brake:
         upward = self._log_step > 0
         if upward and log_latency - self._before > PLAINLY_HARMS * self._log_step:
             return self._step_back(Pull.EASE)
-        settling, compared = (SETTLING_UP, COMPARED_UP) if upward else (SETTLING_DOWN, COMPARED_DOWN)
+        settling = SETTLING_UP if upward else SETTLING_DOWN
+        compared = COMPARED_UP if upward else COMPARED_FAR if self._log_step < FAR else COMPARED_DOWN
         if len(self._after) < settling + compared:
             return Pull.HOLD
         after = sum(self._after[settling:]) / compared
@@ -89,7 +105,8 @@ class Brake:
             return Pull.RELEASE
         if not upward:
             self.limit_moved()
-            return Pull.HOLD
+            still_slow = self._usual is not None and after - self._usual > SLOWER
+            return Pull.LOWER if still_slow and followed > HARMS else Pull.HOLD
         return self._step_back(Pull.EASE if followed > HARMS else Pull.UNDO)
 
     def _step_back(self, pull: Pull) -> Pull:
@@ -97,12 +114,17 @@ class Brake:
         self._patience = min((4 if pull is Pull.EASE else 2) * self._patience, LONGEST_PATIENCE)
         return pull
 
-    def _slower(self, log_latency: float) -> float:
+    def _slower(self, sample: Sample, tolerated: float) -> float:
         """Tell how far this lies above the usual, which follows downward at once and upward in many minutes."""
+        log_latency = sample.log_latency
         if self._usual is None:
             self._usual = log_latency
-        elif log_latency < self._usual:
-            self._usual += 0.15 * (log_latency - self._usual)
+        above = log_latency - self._usual
+        if self._learned < LEARNED and above < tolerated:
+            self._learned += sample.answers
+            self._usual += sample.answers / self._learned * above
+        elif above < 0.0:
+            self._usual += 0.15 * above
         else:
             self._usual = min(self._usual + DRIFT, log_latency)
         return log_latency - self._usual

@@ -5,8 +5,8 @@ large was the share of losses, and at which limit? Cuts may then follow each oth
 only on evidence, which is what the windows at the lower limits show. If the share has shrunk there, load is guilty, and
 cutting may go on from here. If it has not, load is acquitted (a release gone bad, one payer down): the share is
 tolerated from then on, for as long as it lasts, and the limit goes up again. So losses that do not follow load cost a
-dip. Where they take far longer than answers to be known, or are nearly half of all, the way back is slow and the limit
-can stay low for minutes. A share above 70 % needs no evidence.
+dip. Where they are nearly half of all, the way back is slow and the limit can stay low for minutes. A share above 70 %
+needs no evidence.
 
 What was lost of late at far lower limits is evidence as well: if it was as much, there is no cut in the first place.
 
@@ -22,6 +22,7 @@ LEAST_TALLY = 100
 USUAL_SHARE = 0.01
 TOLERATED_SHARE = 0.02
 OUTAGE_SHARE = 0.7
+LEAST_OUTAGE = 20  # attempts, for right after a window that was not judged the tally is short
 SAME_SHARE = 0.6
 CONTRAST = 0.8
 PROOF_DEPTH = 0.6
@@ -112,6 +113,7 @@ class Losses:
         self._unsettled = 0.0
         self._innocent = 0.0
         self._innocent_most = 0.0
+        self.late_s = 0.0  # how long a loss takes to be known
         self._round_trips = 1.0  # how many round trips a loss takes to be known
 
     @property
@@ -119,28 +121,39 @@ class Losses:
         """Whether losses take so long to be known that a way down in many steps would take minutes."""
         return self._round_trips > LATE_ROUND_TRIPS
 
+    @property
+    def suspicious(self) -> bool:
+        """Whether no share is known that load is not to blame for."""
+        return self._innocent < TOLERATED_SHARE
+
     def answered(self) -> None:
         """Count an answer."""
         self._ok += 1
 
-    def lost(self, limit: float, latency_s: float, usual_latency_s: float) -> bool:
-        """Count a loss of an attempt begun after the last cut; True asks for a cut, which is then noted as done."""
+    def lost(self, limit: float, latency_s: float, usual_latency_s: float, served: float) -> bool:
+        """Count a loss of an attempt begun after the last cut; True asks for a cut, which is then noted as done.
+
+        `served` is the share of the limit that comes back as answers: what a cut for late losses leaves.
+        """
         self._lost += 1
+        self.late_s += (0.1 if self.late_s else 1.0) * (latency_s - self.late_s)
         self._round_trips += 0.1 * (min(latency_s / usual_latency_s, MOST_ROUND_TRIPS) - self._round_trips)
         if not self._exceeds_tolerance():
             return False
-        share = self._lost / (self._ok + self._lost)
+        count = self._ok + self._lost
+        share = self._lost / count
+        outage = share >= OUTAGE_SHARE and count >= LEAST_OUTAGE
         if self._case is None and self._excused(limit):
             return False
         if self._case is None:
             self._case = _Case(limit, share)
-        elif limit <= (CONTRAST if self.late else PROOF_DEPTH) * self._case.limit and share < OUTAGE_SHARE:
+        elif limit <= (CONTRAST if self.late else PROOF_DEPTH) * self._case.limit and not outage:
             if not self._case.refuted_by(share):
                 return False
             self._case = _Case(limit, share)
         self.cuts += 1
         self._ok = self._lost = 0.0
-        self._unsettled = limit * max(1.0, self._round_trips)
+        self._unsettled = limit * (served * self._round_trips if self.late else 1.0)
         return True
 
     def window_closed(self, limit: float, ok: int, lost: int) -> Judgement:
