@@ -21,14 +21,16 @@ SLOW_S = 20.0  # below the 30 s after which the real endpoint is given up
 class TokenPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How long tokens live, which share of the calls for one is slow or fails, and when tokens are revoked.
 
-    A call never fails while no token is good: a claim would have to wait for that, and with it the gate. From
-    `secret_ends_at` on the secret is refused, until another lies in its place at `rotated_at`.
+    A call never fails while no token is good: a claim would have to wait for that, and with it the gate. Unless the
+    endpoint is `away`, from when to when: then every call fails. From `secret_ends_at` on the secret is refused, until
+    another lies in its place at `rotated_at`.
     """
 
     lifetime_s: float = 900.0
     slow: float = 0.0
     failing: float = 0.0
     revoked_at: Sequence[float] = ()
+    away: tuple[float, float] = (float("inf"), float("inf"))
     secret_ends_at: float = float("inf")
     rotated_at: float = float("inf")
 
@@ -77,7 +79,9 @@ class ModelTokens:
         if self._clock() >= self._plan.secret_ends_at and not rotated:
             self.calls.append(TokenCall(began, self._clock(), "refused"))
             raise CredentialsRefused("invalid_client", "client id or secret refused")
-        if self._good and draw(self._seed, "token.failing", "", number) < self._plan.failing:
+        since, until = self._plan.away
+        fails = self._good and draw(self._seed, "token.failing", "", number) < self._plan.failing
+        if fails or since <= self._clock() < until:
             self.calls.append(TokenCall(began, self._clock(), "failed"))
             raise TokenUnavailable("token_http_503", retry_after_s=0.0)
         self.calls.append(TokenCall(began, self._clock(), "granted"))

@@ -11,14 +11,18 @@ import random
 from collections import Counter
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.campaigns import Arrival as Batch
 from tests.campaigns import Campaign, Found, percentile, play
+from tests.modelapi import foreseen
 from tests.modeltokens import TokenPlan
+from worker.alarm import tell_gate
 from worker.flow.gate import GateState
-from worker.precheck.token import HOLD_S
+from worker.precheck.token import HOLD_S, MAX_BACKOFF_S
 from worker.result import Disposition
 from worker.simulator.config import FaultSettings, SimulatorConfig
+from worker.tally import Tally
 
 BUSY = int(os.environ.get("PRECHECK_VIRTUAL", "1"))
 DAY_S, HOUR_S = 86_400.0, 3_600.0
@@ -26,6 +30,7 @@ MOST_IN_FLIGHT = 50
 MOST_OPEN = 512  # max(512, 4 * MOST_IN_FLIGHT), as the pipeline has it
 OUTAGES = [(10 * HOUR_S + 60.0, 10 * HOUR_S + 360.0), (18 * HOUR_S, 18 * HOUR_S + 600.0)]
 LIFETIME_S = 900.0
+AWAY = (1_800.0, 5_400.0)
 
 
 def day(seed: int) -> Campaign:
@@ -116,6 +121,52 @@ def test_a_secret_that_ends_pauses_the_day_with_one_alarm_until_another_lies_in_
     refused = [call for call in found.token_calls if call.said == "refused"]
     assert 2 <= len(refused) <= 2 + (rotated_at - ends_at) / HOLD_S
     assert found.most_token_calls == 1
+
+
+@pytest.mark.fault(68)
+@pytest.mark.parametrize(
+    "revoked_at", [[], [AWAY[0] + 1.0]], ids=["the last token lives on", "the last token is revoked as well"]
+)
+def test_a_token_endpoint_away_for_longer_than_a_token_lives_costs_no_claim_an_attempt(
+    revoked_at: list[float],
+) -> None:
+    away_at, back_at = AWAY
+    campaign = Campaign(
+        service=SimulatorConfig(seed=837, latency_scale=1.0, faults=FaultSettings(http_500=0.05)),
+        arrivals=[Batch(float(number), 1) for number in range(7_200)],
+        most_in_flight=MOST_IN_FLIGHT,
+        tokens=TokenPlan(lifetime_s=LIFETIME_S, away=AWAY, revoked_at=revoked_at),
+    )
+
+    found = play(campaign)
+
+    foresee = foreseen(campaign.service, campaign.retry.max_attempts)
+    told = {name: (result.disposition, result.attempts) for name, result in found.results.items()}
+    assert found.told == len(told) == len(campaign.arrivals)
+    assert told == {name: foresee(name) for name in told}
+    assert max(attempts for _, attempts in told.values()) > 1
+
+    assert lines_about(found) == ["gate.shut", "gate.probed", "gate.opened"]
+    shut_at, opened_at = found.gate[0][0], found.gate[-1][0]
+    assert away_at < shut_at < away_at + (5.0 if revoked_at else LIFETIME_S + 5.0)
+    assert back_at < opened_at < back_at + 90.0  # a probe at most a minute later
+    assert not any(shut_at < event.at < back_at for event in found.posts)
+    assert revoked_at or any(away_at < event.at < shut_at for event in found.posts)
+
+    assert found.most_token_calls == 1
+    failed = [call for call in found.token_calls if away_at < call.began < back_at]
+    assert {call.said for call in failed} == {"failed"}
+    waited_s = back_at - away_at
+    assert 0.5 * waited_s / MAX_BACKOFF_S < len(failed) < waited_s / (0.5 * MAX_BACKOFF_S) + 10  # half is jitter
+    assert len([call for call in found.token_calls if back_at < call.began < back_at + LIFETIME_S / 2]) == 1
+
+
+def lines_about(found: Found) -> list[str]:
+    """Log the changes of the gate as the worker does, and tell which lines that are."""
+    with capture_logs() as lines:
+        for _, change in found.gate:
+            tell_gate(change, Tally(), [])
+    return [str(line["event"]) for line in lines]
 
 
 def near(at: float, outage: tuple[float, float]) -> bool:
