@@ -58,7 +58,7 @@ EVENTS: tuple[Event, ...] = (
         "batch.doubted",
         "warning",
         "something in a batch is wrong and does not stop it",
-        "batch batch_id code segment count",
+        "batch batch_id code interchange segment count",
         "have the generator corrected",
     ),
     Event(
