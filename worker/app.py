@@ -94,7 +94,7 @@ async def work(
         ]
         api = await parts.enter_async_context(open_client(settings))
         heir = await heir_of(ledger, settings, outputs)
-        attempts = attempts_beside(settings.state.url, ledger)
+        attempts = attempts_beside(settings.state.url, ledger, settings.environment)
         given = source if replay is None else NoSource()
         intake = given or _source(settings, heir, attempts, create=create)
         period = await begin_period(ledger)

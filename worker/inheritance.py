@@ -150,7 +150,7 @@ class Inheritance:
 
     def answered(self, refs: Sequence[str]) -> Mapping[str, int]:
         """Ask our ledger how many claims of these batches have an answer; see `worker.ports.Heir`."""
-        return {estate.ref: estate.answered for estate in anyio.from_thread.run(self._ledger.estates, refs)}
+        return anyio.from_thread.run(self._ledger.answered, refs, self._environment)
 
     def _inherit(self, owner: str, theirs: SqliteLedger, refs: Sequence[str]) -> bool:
         try:

@@ -40,7 +40,7 @@ async def share(url: str, ledger_url: str, name: str) -> None:
     """Work as one of a fleet."""
     state = StateSettings(url=ledger_url, worker_name=name)
     async with open_state(state, environment="simulator", create=True) as ledger:
-        await work(url, attempts_beside(ledger_url, ledger))
+        await work(url, attempts_beside(ledger_url, ledger, "simulator"))
 
 
 if __name__ == "__main__":

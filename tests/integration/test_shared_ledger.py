@@ -10,6 +10,7 @@ import pytest
 
 from tests.conformance.test_ledger import OTHER_SHA, SHA, arrival, claim, opened, record
 from tests.postgres import Cluster, SharedLedger, cluster
+from worker.brokers.attempts import attempts_beside
 from worker.errors import SettingsError, SinkUnavailable, StateHeld
 from worker.ledger import BEFORE_ALL, ParkedClaims, ParkedFilter, note_for_fleet, open_state, read_state
 from worker.ledger.postgres import PostgresLedger
@@ -208,6 +209,22 @@ async def test_content_is_purged_once_one_worker_has_brought_it_to_its_sinks(sha
     assert (kept, early, purged) == (0, 0, 2)
     assert again.done
     assert (balance.results, balance.problem) == ({"undelivered": 1, "accepted": 1}, "")
+
+
+@pytest.mark.fault(109)
+async def test_a_message_that_got_on_between_two_deaths_is_not_counted_as_poison(pair: Pair) -> None:
+    refs = [arrival().ref]
+    counts = []
+    for number, ledger in enumerate((pair[0], pair[1], pair[0], pair[1])):
+        attempts = attempts_beside("", ledger, "")  # of another worker each time, as after a death
+        await attempts.learn(refs)
+        counts.append(attempts.of(refs[0]))
+        await attempts.begin(refs)
+        batch = (await opened(ledger, total=9)).batch
+        if number == 1:
+            await ledger.record([record(batch, 1)])
+
+    assert counts == [1, 2, 1, 2]
 
 
 async def test_parked_claims_are_found_and_a_repeat_takes_their_place(pair: Pair) -> None:

@@ -1,5 +1,9 @@
 """The poison counter survives the death of the worker that keeps it, and finds the one among many that kills."""
 
+import contextlib
+import sqlite3
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -44,6 +48,37 @@ async def test_a_message_given_back_alive_is_forgiven_and_a_settled_one_forgotte
     attempts.close()
 
     assert [await counted(file, ref) for ref in "ab"] == [2, 1]
+
+
+async def test_deaths_count_anew_once_claims_were_answered_between_them(tmp_path: Path) -> None:
+    answers = {"a": 3}
+
+    async def answered(refs: Sequence[str]) -> dict[str, int]:
+        return {ref: answers[ref] for ref in refs if ref in answers}
+
+    async def died_again() -> list[int]:
+        attempts = Attempts(tmp_path / "attempts", answers=answered)
+        await attempts.open()
+        await attempts.learn(["a", "b"])
+        counts = [attempts.of("a"), attempts.of("b")]
+        await attempts.begin(["a", "b"])
+        attempts.close()
+        return counts
+
+    without = [await died_again() for _ in range(3)]
+    answers["a"] = 4
+    after = [await died_again() for _ in range(2)]
+
+    assert without == [[1, 1], [2, 2], [3, 3]]
+    assert after == [[1, 4], [2, 5]]
+
+
+async def test_notes_of_an_earlier_version_are_read(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "attempts")) as db, db:
+        db.execute("CREATE TABLE attempts (ref TEXT PRIMARY KEY, count INTEGER, noted_at REAL)")
+        db.execute("INSERT INTO attempts VALUES ('a', 3, ?)", (time.time(),))
+
+    assert await counted(tmp_path / "attempts", "a") == 3
 
 
 async def test_what_cannot_be_noted_is_not_begun(tmp_path: Path) -> None:

@@ -3,16 +3,18 @@
 A broker's own count goes up with every delivery: after a drain, a lost connection, a broker's restart, and for all
 the messages that were in work beside the one that killed the worker. Put aside by that count, good claims would be.
 So a message that comes for the first time costs nothing here; one that comes *again* is noted before it is handed on,
-and the note is taken back if it is given back alive.
+and the note is taken back if it is given back alive. Deaths count in a row: a batch of which claims were answered
+between two of them gets on, and is begun to be counted anew.
 
-The notes stand in a small SQLite file beside the ledger, or in a ledger that a fleet shares, and are the fleet's then;
-without either they live as long as this object.
+Each note has the answers that the batch had when it was begun, too. The notes stand in a small SQLite file beside the
+ledger, or in a ledger that a fleet shares, and are the fleet's then; without either they live as long as this object.
 """
 
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -23,6 +25,9 @@ from worker.errors import SourceUnavailable, StorageFull
 
 KEPT_S = 30 * 86_400.0
 
+Note = tuple[int, int]  # deaths in a row, this time included; answers when it was begun
+Answers = Callable[[Sequence[str]], Awaitable[Mapping[str, int]]]
+
 
 @runtime_checkable
 class SharedNotes(Protocol):
@@ -31,18 +36,29 @@ class SharedNotes(Protocol):
     :raises worker.errors.StorageFull: if it cannot be reached for now.
     """
 
-    async def in_work(self, refs: Sequence[str]) -> Mapping[str, int]:
+    async def in_work(self, refs: Sequence[str]) -> Mapping[str, Note]:
         """Tell what is noted of these messages."""
         ...
 
-    async def note_in_work(self, counts: Mapping[str, int]) -> None:
+    async def note_in_work(self, noted: Mapping[str, Note]) -> None:
         """Note how often these messages were in work; a count of one or less forgets. Durable on return."""
         ...
 
 
-def attempts_beside(state_url: str, ledger: object) -> "Attempts":
+class KnowsAnswers(Protocol):
+    """The part of a ledger that tells progress."""
+
+    async def answered(self, refs: Sequence[str], environment: str) -> Mapping[str, int]:
+        """Tell how many claims of the batches that were delivered under these refs have an answer."""
+        ...
+
+
+def attempts_beside(state_url: str, ledger: KnowsAnswers, environment: str) -> "Attempts":
     """Make the counter of whoever works on this ledger: in it, if it is a fleet's, else beside its file."""
-    return Attempts(shared=ledger) if isinstance(ledger, SharedNotes) else Attempts(attempts_file(state_url))
+    answers = partial(ledger.answered, environment=environment)
+    if isinstance(ledger, SharedNotes):
+        return Attempts(shared=ledger, answers=answers)
+    return Attempts(attempts_file(state_url), answers=answers)
 
 
 def attempts_file(state_url: str) -> Path | None:
@@ -52,12 +68,19 @@ def attempts_file(state_url: str) -> Path | None:
 
 
 class Attempts:
-    """The counter; `open` it first. Every method returns once the change is on disk."""
+    """The counter; `open` it first. Every method returns once the change is on disk.
 
-    def __init__(self, file: Path | None = None, *, shared: SharedNotes | None = None) -> None:
+    `answers` tells how many claims of messages have an answer; without it none is known to make progress.
+    """
+
+    def __init__(
+        self, file: Path | None = None, *, shared: SharedNotes | None = None, answers: Answers | None = None
+    ) -> None:
         self._file = file
         self._shared = shared
-        self._counts: dict[str, int] = {}
+        self._answers = answers
+        self._noted: dict[str, Note] = {}
+        self._answered: dict[str, int] = {}
         self._db: sqlite3.Connection | None = None
         self._thread = anyio.CapacityLimiter(1)
 
@@ -70,37 +93,47 @@ class Attempts:
             await self._run(self._open, self._file)
 
     async def learn(self, refs: Sequence[str]) -> None:
-        """Read what other workers have noted of messages that come again.
+        """Read what is noted of messages that come again; deaths before new answers do not count any more.
 
         :raises worker.errors.SourceUnavailable: if that cannot be told; do not work on them.
         """
-        if self._shared is not None and refs:
-            try:
-                noted = await self._shared.in_work(refs)
-            except StorageFull as error:
-                raise SourceUnavailable(str(error)) from None
-            for ref in refs:
-                self._counts.pop(ref, None)
-            self._counts.update(noted)
+        if not refs:
+            return
+        try:
+            if self._shared is not None:
+                for ref in refs:
+                    self._noted.pop(ref, None)
+                self._noted.update(await self._shared.in_work(refs))
+            if self._answers is not None:
+                self._answered.update(await self._answers(refs))
+        except StorageFull as error:
+            raise SourceUnavailable(str(error)) from None
+        for ref in refs:
+            if ref in self._noted and self._answered.get(ref, 0) > self._noted[ref][1]:
+                del self._noted[ref]
 
     def of(self, ref: str) -> int:
-        """Tell how often the message was in work, as far as is known; at least once, for it came again."""
-        return max(self._counts.get(ref, 0), 1)
+        """Tell at how many deaths in a row it was in work, as far as is known; at least one, for it came again."""
+        return max(self._noted.get(ref, (0, 0))[0], 1)
 
     async def begin(self, refs: Iterable[str]) -> None:
         """Note that these messages, each delivered before, are in work from now on.
 
         :raises worker.errors.SourceUnavailable: if that cannot be noted; do not work on them.
         """
-        await self._note({ref: self.of(ref) + 1 for ref in refs})
+        await self._note({ref: (self.of(ref) + 1, self._answered.get(ref, 0)) for ref in refs})
 
     async def forgive(self, refs: Iterable[str]) -> None:
         """Take the last note back: these were given back alive."""
-        await self._note({ref: self._counts[ref] - 1 for ref in refs if ref in self._counts})
+        noted = {ref: self._noted[ref] for ref in refs if ref in self._noted}
+        await self._note({ref: (count - 1, answered) for ref, (count, answered) in noted.items()})
 
     async def forget(self, refs: Iterable[str]) -> None:
         """Forget messages that are done, one way or the other."""
-        await self._note({ref: 0 for ref in refs if ref in self._counts})
+        done = list(refs)
+        for ref in done:
+            self._answered.pop(ref, None)
+        await self._note({ref: (0, 0) for ref in done if ref in self._noted})
 
     def close(self) -> None:
         """Let go of the file."""
@@ -108,19 +141,19 @@ class Attempts:
         if db is not None:
             db.close()
 
-    async def _note(self, counts: Mapping[str, int]) -> None:
-        if not counts:
+    async def _note(self, noted: Mapping[str, Note]) -> None:
+        if not noted:
             return
         if self._shared is not None:
             try:
-                await self._shared.note_in_work(counts)
+                await self._shared.note_in_work(noted)
             except StorageFull as error:
                 raise SourceUnavailable(str(error)) from None
         if self._file is not None:
-            await self._run(self._write, counts)
-        self._counts.update(counts)
-        for ref in [ref for ref, count in counts.items() if count <= 1]:
-            del self._counts[ref]
+            await self._run(self._write, noted)
+        self._noted.update(noted)
+        for ref in [ref for ref, (count, _) in noted.items() if count <= 1]:
+            del self._noted[ref]
 
     async def _run(self, work: Callable[..., None], *args: object) -> None:
         try:
@@ -141,20 +174,24 @@ class Attempts:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("CREATE TABLE IF NOT EXISTS attempts (ref TEXT PRIMARY KEY, count INTEGER, noted_at REAL)")
+            if not db.execute("SELECT 1 FROM pragma_table_info('attempts') WHERE name = 'answered'").fetchone():
+                db.execute("ALTER TABLE attempts ADD COLUMN answered INTEGER NOT NULL DEFAULT 0")
             db.execute("DELETE FROM attempts WHERE noted_at < ?", (time.time() - KEPT_S,))
-            self._counts = dict(db.execute("SELECT ref, count FROM attempts"))
+            rows = db.execute("SELECT ref, count, answered FROM attempts")
+            self._noted = {ref: (count, answered) for ref, count, answered in rows}
             on_failure.pop_all()
         self._db = db
 
-    def _write(self, counts: Mapping[str, int]) -> None:
+    def _write(self, noted: Mapping[str, Note]) -> None:
         if self._db is None:
             raise sqlite3.ProgrammingError("not open")
         now = time.time()
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            for ref, count in counts.items():
+            for ref, (count, answered) in noted.items():
                 if count > 1:
-                    self._db.execute("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?)", (ref, count, now))
+                    row = (ref, count, now, answered)
+                    self._db.execute("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?)", row)
                 else:
                     self._db.execute("DELETE FROM attempts WHERE ref = ?", (ref,))
             self._db.execute("COMMIT")

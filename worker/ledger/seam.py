@@ -98,6 +98,10 @@ class WholeLedger(LedgerReads, Ledger, Protocol):
         """
         ...
 
+    async def answered(self, refs: Sequence[str], environment: str) -> Mapping[str, int]:
+        """Tell how many claims of the batches that were delivered under these refs have an answer."""
+        ...
+
 
 @runtime_checkable
 class FleetReads(LedgerReads, Protocol):
@@ -117,8 +121,4 @@ class FleetLedger(WholeLedger, FleetReads, Protocol):
 
         :raises worker.errors.StateHeld: if another worker is at it.
         """
-        ...
-
-    async def answered(self, refs: Sequence[str], environment: str) -> Mapping[str, int]:
-        """Tell how many claims of the batches that were delivered under these refs have an answer."""
         ...

@@ -150,6 +150,11 @@ class SqliteLedger(SqliteReads):
         """Find the batches that were delivered under these refs."""
         return await self._read(find_estates, refs, self._environment)
 
+    async def answered(self, refs: Sequence[str], environment: str) -> Mapping[str, int]:
+        """Tell how many claims of the batches that were delivered under these refs have an answer."""
+        found = await self._read(find_estates, refs, environment)
+        return {estate.ref: estate.answered for estate in found}
+
     async def inherit(self, other: "SqliteLedger", estate: Estate) -> int:
         """Take in what another ledger knows of a batch, whose file is about to be ours; tells how many results came.
 

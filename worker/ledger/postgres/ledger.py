@@ -170,9 +170,9 @@ class PostgresLedger(PostgresReads):
 
         await self._change(noted)
 
-    async def note_in_work(self, counts: Mapping[str, int]) -> None:
+    async def note_in_work(self, noted: Mapping[str, tuple[int, int]]) -> None:
         """Note for the fleet how often messages were in work; a count of one or less forgets."""
-        await self._change(lambda connection, _: notes.note_in_work(connection, counts))
+        await self._change(lambda connection, _: notes.note_in_work(connection, noted))
 
     async def hold_parked(self) -> None:
         """Be the only one of the fleet who sends parked claims again, until we close.

@@ -32,14 +32,20 @@ async def find(connection: Connection, worker: int | None, keys: Sequence[str]) 
     return dict(map(tuple, await connection.fetch(FIND, worker, keys)))
 
 
-async def note_in_work(connection: Connection, counts: Mapping[str, int]) -> None:
-    """Note how often messages were in work when a worker died; a count of one or less forgets."""
-    known = sorted((IN_WORK + ref, str(count)) for ref, count in counts.items() if count > 1)
+async def note_in_work(connection: Connection, noted: Mapping[str, tuple[int, int]]) -> None:
+    """Note how often messages were in work when a worker died, with their answers; a count of one or less forgets."""
+    known = sorted((IN_WORK + ref, f"{count} {answered}") for ref, (count, answered) in noted.items() if count > 1)
     await note(connection, FLEET, known)
-    await forget(connection, FLEET, [IN_WORK + ref for ref, count in counts.items() if count <= 1])
+    await forget(connection, FLEET, [IN_WORK + ref for ref, (count, _) in noted.items() if count <= 1])
 
 
-async def find_in_work(connection: Connection, refs: Sequence[str]) -> Mapping[str, int]:
+async def find_in_work(connection: Connection, refs: Sequence[str]) -> Mapping[str, tuple[int, int]]:
     """Tell what `note_in_work` noted of these messages."""
     found = await find(connection, FLEET, [IN_WORK + ref for ref in refs])
-    return {key.removeprefix(IN_WORK): int(value) for key, value in found.items()}
+    return {key.removeprefix(IN_WORK): _counts(value) for key, value in found.items()}
+
+
+def _counts(value: str) -> tuple[int, int]:
+    """Read a note; those of earlier versions have no answers."""
+    count, _, answered = value.partition(" ")
+    return int(count), int(answered or 0)

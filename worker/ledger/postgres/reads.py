@@ -168,7 +168,7 @@ class PostgresReads:
         """Recall what was noted for all workers."""
         return (await self._read(notes.find, notes.FLEET, [key])).get(key)
 
-    async def in_work(self, refs: Sequence[str]) -> Mapping[str, int]:
+    async def in_work(self, refs: Sequence[str]) -> Mapping[str, tuple[int, int]]:
         """Tell how often these messages were in work when a worker died; those alone of which that is noted."""
         return await self._read(notes.find_in_work, refs)
 
