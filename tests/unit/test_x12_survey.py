@@ -37,6 +37,8 @@ def test_nothing_to_read_is_an_empty_input(data: bytes) -> None:
     ("data", "looks"),
     [
         (b"\x1f\x8b\x08\0\0\0\0\0", "gzip"),
+        ("ISA*00*".encode("cp037"), "EBCDIC"),
+        (b"SVNBKjAwKg==", "base64"),
         (b"PK\x03\x04aaaa", "zip"),
         (b"%PDF-1.7\n", "PDF"),
         ("ISA*00*".encode("utf-16"), "UTF-16"),

@@ -4,7 +4,7 @@
 refuses the whole batch (`Survey.refusal`)
 -----------------------------------------------------------------------------------------------------------
 ``empty_input``                 nothing, white space, or less than a segment identifier
-``not_x12``                     does not start with an ISA: text, UTF-16, gzip, zip, PDF …
+``not_x12``                     does not start with an ISA: text, UTF-16, EBCDIC, gzip, zip, PDF …
 ``isa_width``                   the ISA is not 106 bytes wide, or its delimiters are not all different
 ``incomplete``                  the bytes end before the IEA; the file may still grow
 ``missing_iea``                 an ISA begins before the former interchange has its IEA
@@ -55,6 +55,8 @@ the interchange beyond doubt. Segments of an envelope found there are one, for c
 Empty segments, trailing elements, odd identifiers, long and stray segments are told once per interchange.
 Texts never quote content.
 """
+
+from base64 import b64encode
 
 from worker.x12.values import Finding
 
@@ -107,6 +109,8 @@ _DISGUISES = (
     (b"\xfe\xff", "UTF-16"),
     (b"I\0S\0", "UTF-16"),
     (b"\0I\0S", "UTF-16"),
+    ("ISA".encode("cp037"), "EBCDIC"),
+    (b64encode(b"ISA"), "base64"),
     (b"<", "XML or HTML"),
     (b"{", "JSON"),
 )
