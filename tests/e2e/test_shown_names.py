@@ -9,7 +9,7 @@ from tests.e2e.harness import Site, log_lines
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
 
-NAMES = ("[bold]claims[bold].837", "a:smile:b.837", "%s{0}.837", "--help")
+NAMES = ("[bold]claims[bold].837", "a:smile:b.837", "%s{0}.837", "--help", 240 * "x" + ".837")
 
 
 def named_file(folder: Path, name: str, ordinal: int) -> Path:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from worker.errors import SettingsError
 
-UNFOLDED = 400
+UNFOLDED = 1_000_000
 _AMOUNT = re.compile(r"[-+]?[0-9.,]+")
 NO_FILES = "no files there; those that start with a dot or end in .tmp or .part are passed over, and so are subfolders"
 
