@@ -36,6 +36,7 @@ class Tally:
     `batches_open`           batches being worked on now; `batches_done` and `batches_refused` count the past
     `gate`                   why submission is paused; "" while the gate is open
     `limit`                  how many POSTs may be under way now
+    `stopped_by`             the signal for which the work drains, by its name; "" while there was none
     `token_refreshes`        tokens had
     `log_lines_lost`         log lines that could not be written; `log_values_withheld` counts what was left out of
                              lines because it is not on the allow-list
@@ -60,6 +61,7 @@ class Tally:
         "log_values_withheld",
         "queued",
         "retries",
+        "stopped_by",
         "token_refreshes",
         "unsent_results",
     )
@@ -78,6 +80,7 @@ class Tally:
         self.batches_open = 0
         self.batches_done = 0
         self.batches_refused = 0
+        self.stopped_by = ""
         self.gate = ""
         self.limit = 0.0
         self.limit_reason = ""

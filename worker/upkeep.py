@@ -51,7 +51,8 @@ async def obey_signals(pipeline: Pipeline, tally: Tally) -> None:
                 last_resort.start()
                 raise Interrupted(128 + number)
             draining = True
-            log.info("worker.draining", signal=signal.Signals(number).name, in_flight=tally.in_flight)
+            tally.stopped_by = signal.Signals(number).name
+            log.info("worker.draining", signal=tally.stopped_by, in_flight=tally.in_flight)
             pipeline.drain()
 
 

@@ -1,5 +1,6 @@
 import json
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,15 @@ def test_the_demo_balances_its_books(site: Site) -> None:
 
     assert done.returncode == 0
     assert b"The books balance" in done.stdout
+
+
+def test_a_demo_that_is_stopped_says_so_and_not_that_its_books_do_not_balance(site: Site) -> None:
+    demo = site.start("demo", "--claims", "5000")
+    log = site.root / "precheck-demo/worker.log"
+    wait_until(lambda: log.exists() and "claim.completed" in log.read_text())
+
+    done = demo.stop(signal.SIGINT)
+
+    assert done.returncode == 1
+    assert b"stopped by SIGINT: " in done.stderr
+    assert b"balance" not in done.stdout + done.stderr

@@ -67,6 +67,11 @@ def demo(
         with logging_to(FOLDER / "worker.log", settings.telemetry):
             run = partial(work, settings, once=True, tally=tally, observer=show_progress)
             anyio.run(run, backend_options={"use_uvloop": True})
+        if tally.stopped_by:
+            # Ctrl-C in a terminal ended the simulator as well: there is nothing to hold the results against.
+            done = f"{sum(tally.claims.values()):,} of {plural(written.claims, 'claim')} were checked"
+            console.print(f"stopped by {tally.stopped_by}: {done}; what they got is in {FOLDER}")
+            return 1
         answers = _fetch_answers(origin)
     results = read_results(FOLDER / "spool/out/results.jsonl")
     books = balance(results, answers, claims_in=written.claims)

@@ -136,7 +136,7 @@ async def serve(
     :raises OSError: if the port cannot be bound.
     """
     if not allow_any_host and not is_loopback(host):
-        raise SettingsError(["simulator: listens on loopback only; say so explicitly to open it to others"])
+        raise SettingsError(["simulator: listens on loopback only; --any-host opens it to others"])
     runner = web.AppRunner(Endpoints(config).application(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     try:
