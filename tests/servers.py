@@ -30,10 +30,12 @@ def nats_server(root: Path, *options: str) -> Server:
     return Server(f"nats://127.0.0.1:{port}", command, root)
 
 
-def rabbitmq_server(root: Path) -> Server:
+def rabbitmq_server(root: Path, **settings: int) -> Server:
     """A RabbitMQ node of its own name, ports and data; it takes some ten seconds to start."""
     port, distribution = free_port(), free_port()
     (root / "rabbitmq.conf").write_text("loopback_users = none\nlog.console = true\nlog.file = false\n")
+    told = ", ".join(f"{{{name}, {value}}}" for name, value in settings.items())
+    (root / "advanced.config").write_text(f"[{{rabbit, [{told}]}}].\n")
     (root / "plugins").write_text("[].")
     return Server(
         f"amqp://guest:guest@127.0.0.1:{port}/",
@@ -50,6 +52,7 @@ def rabbitmq_server(root: Path) -> Server:
         RABBITMQ_LOG_BASE=str(root / "log"),
         RABBITMQ_CONF_ENV_FILE=str(root / "none"),
         RABBITMQ_CONFIG_FILE=str(root / "rabbitmq.conf"),
+        RABBITMQ_ADVANCED_CONFIG_FILE=str(root / "advanced.config"),
         RABBITMQ_ENABLED_PLUGINS_FILE=str(root / "plugins"),
     )
 

@@ -11,7 +11,7 @@ import redis.asyncio
 from structlog.testing import capture_logs
 
 from tests.brokers import PLACES, REDIS_URL, NatsPlace, Place, RabbitPlace, RedisPlace, finish
-from tests.servers import nats_server
+from tests.servers import nats_server, rabbitmq_server
 from tests.spools import batch, names
 from worker.brokers.messages import CODE, TEXT, Message
 from worker.brokers.references import file_reference
@@ -352,6 +352,7 @@ async def test_a_rabbitmq_queue_deleted_under_us_is_told_and_made_anew(tmp_path:
     place = RabbitPlace(tmp_path)
     source = place.source()
     await source.open()
+    assert await nothing_more(source)  # it consumes from now on
     place.remove()
 
     with pytest.raises(SourceUnavailable, match=r"queue is missing .*--create"), anyio.fail_after(60):
@@ -386,6 +387,30 @@ async def test_a_connection_without_a_consumer_is_given_up_and_opened_anew(tmp_p
     assert names(later) == {"waits.837"}
     await source.close()
     place.remove()
+
+
+@pytest.mark.slow
+@pytest.mark.fault(107)
+async def test_a_message_held_past_rabbitmqs_consumer_timeout_comes_again_and_is_no_second_delivery(
+    tmp_path: Path,
+) -> None:
+    server = rabbitmq_server(tmp_path, consumer_timeout=2000, channel_tick_interval=1000)
+    server.start()
+    place = RabbitPlace(tmp_path, server.url)
+    place.put("slow.837", batch())
+    source = place.source()
+    await source.open()
+    (held,) = await take(source)
+
+    with pytest.raises(SourceUnavailable, match=r"closed the channel|cannot be reached"), anyio.fail_after(60):
+        await source.take(1)
+    for _ in range(3):
+        assert await nothing_more(source)
+    await source.settle([held])
+    await source.close()
+
+    assert finish(place.published()) == []
+    server.kill()
 
 
 async def test_a_redis_that_forgets_what_it_confirms_is_warned_of(tmp_path: Path) -> None:
