@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import Run, Simulator, Site, wait_until
-from tests.faults.crashing import Given, put
+from tests.faults.crashing import Given, claims_in_flight, put
 from tests.faults.test_hand_over import end_all, hold_against, told
 from tests.faults.test_shared_folder import entries, sites_on
 
@@ -91,3 +91,27 @@ def test_workers_that_are_stopped_again_and_again_tell_every_claim_once(
 
     hold_against(sites, given)
     assert simulator.get("stats")["prechecks"] - asked == given.claims.total()
+
+
+@pytest.mark.fault(15)
+@pytest.mark.fault(51)
+def test_what_was_being_sent_when_the_time_to_drain_was_over_is_sent_again_by_the_heir_and_counts_as_ambiguous(
+    sites: list[Site], simulator: Simulator
+) -> None:
+    first, second, _ = sites
+    given = put(first.inbox, files=1, claims=30)
+    slow = Simulator("--profile", "fast", "--latency-scale", "4")
+    try:
+        run = first.start("run", PRECHECK_API__BASE_URL=slow.origin, PRECHECK_TELEMETRY__DRAIN_S="0.2")
+        wait_until(lambda: slow.get("stats")["in_flight"] > 0)
+        run.stop(signal.SIGTERM)
+    finally:
+        slow.close()
+    in_flight = claims_in_flight(first)
+
+    end_all([second])
+
+    of_each = hold_against(sites[:2], given)
+    assert run.returncode == 0
+    assert in_flight
+    assert {result["claim_id"] for result in of_each[1] if result["ambiguous_attempts"]} == in_flight
