@@ -190,3 +190,10 @@ def test_a_results_file_that_cannot_be_one_is_named_and_one_that_is_there_is_wel
     assert (well.returncode, bad.returncode) == (0, 2)
     assert b"ok    output    results.jsonl\n" in well.stdout
     assert b"FAIL  output    folder.jsonl is no regular file" in bad.stdout
+
+
+def test_a_look_at_folders_that_are_well_makes_none(site: Site) -> None:
+    done = site.run("check")
+
+    assert done.returncode == 0
+    assert [path.name for path in site.inbox.parent.iterdir()] == ["in"]

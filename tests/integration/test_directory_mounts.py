@@ -16,11 +16,14 @@ from tests.spools import SpoolFolder, batch, names, take_all
 from worker.errors import SettingsError, SourceUnavailable, StorageFull
 from worker.settings import InputSettings
 from worker.sources import DirectorySource
+from worker.sources.spool import look_at_spool
 from worker.sources.takeover import NoHeir
 from worker.sources.watch import FolderWatch
 
 
 async def told_at_open(incoming: Path) -> str:
+    with pytest.raises(SettingsError, match=r"^input\.url: "):
+        look_at_spool(incoming)  # `check` must find all that opening will
     with pytest.raises(SettingsError) as raised:
         await DirectorySource(incoming, InputSettings(), worker_id="w").open()
     return str(raised.value)

@@ -1,11 +1,9 @@
 """`check`: settings, open files, paths, outputs, token, health, clock; each line ok or what is wrong and what to do."""
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import anyio
-import msgspec
 import typer
 
 from worker import fleet, sinks, sources
@@ -13,6 +11,7 @@ from worker.brokers.references import references_of
 from worker.cli.console import stdout
 from worker.cli.diagnosis import health_advice, token_advice
 from worker.cli.options import Config, add_command, settings_from
+from worker.cli.places import Finding, look_at_file, look_at_folder, look_at_input
 from worker.errors import (
     CredentialsRefused,
     FleetUnavailable,
@@ -33,15 +32,6 @@ EPILOG = """Examples:
   precheck-worker check --config config/sandbox.toml"""
 
 TOO_FAR_S = 60.0
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One line: what was looked at, whether it is well, and what to do if not."""
-
-    what: str
-    ok: bool
-    detail: str
-    code: int = 0  # the exit code that a failure asks for
 
 
 def register(app: typer.Typer) -> None:
@@ -86,13 +76,13 @@ def _paths(settings: Settings) -> Iterator[Finding]:
         return
     scheme, _, rest = settings.input.url.partition(":")
     if scheme == "dir":
-        yield _folder("input", Path(rest), must_exist=True)
+        yield look_at_input(Path(rest))
     for url in settings.output.urls:
         scheme, _, rest = url.partition(":")
         if scheme == "jsonl":
-            yield _file("output", Path(rest.partition("?")[0]))
+            yield look_at_file("output", Path(rest.partition("?")[0]))
         elif scheme == "edi":
-            yield _folder("output", Path(rest), must_exist=False)
+            yield look_at_folder("output", Path(rest))
 
 
 async def _fleet(flow: FlowSettings) -> Iterable[Finding]:
@@ -159,29 +149,6 @@ async def _servers(settings: Settings) -> list[Finding]:
     return findings
 
 
-def _file(what: str, path: Path) -> Finding:
-    """Look at a file that is written to, or at the folder that it would be made in."""
-    if not path.exists():
-        return _folder(what, path.parent, must_exist=False)
-    if not path.is_file():
-        return Finding(what, ok=False, detail=f"{path} is no regular file; name another one", code=2)
-    if not os.access(path, os.R_OK | os.W_OK):
-        return Finding(what, ok=False, detail=f"{path} cannot be written by this user; chown or chmod it", code=3)
-    return Finding(what, ok=True, detail=f"{path}")
-
-
-def _folder(what: str, folder: Path, *, must_exist: bool) -> Finding:
-    """Look at a folder without changing anything: is it there, or could it be made, and may we write?"""
-    if must_exist and not folder.is_dir():
-        return Finding(what, ok=False, detail=f"{folder} is no folder; make it: mkdir -p {folder}", code=2)
-    nearest = folder
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        return Finding(what, ok=False, detail=f"{nearest} cannot be written by this user; chown or chmod it", code=3)
-    return Finding(what, ok=True, detail=f"{folder}" if folder.exists() else f"{folder} (will be made)")
-
-
 def _state(settings: Settings) -> Iterable[Finding]:
     if is_shared(settings.state):
         return _shared_state(settings)
@@ -201,7 +168,7 @@ def _shared_state(settings: Settings) -> list[Finding]:
 def _file_of_state(settings: Settings) -> Finding:
     path = Path(settings.state.url.partition(":")[2])
     if not path.exists():
-        return _folder("state", path.parent, must_exist=False)
+        return look_at_folder("state", path.parent)
     try:
         claims = anyio.run(_count_claims, settings)
     except StateError as error:

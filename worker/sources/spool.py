@@ -13,6 +13,9 @@ A batch moves between them by rename only, so all four must lie on one mount.
 
 import errno
 import os
+import shlex
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from worker.errors import SettingsError, StateError, StorageFull
@@ -48,7 +51,7 @@ class Spool:
             )
             fds = (self.incoming, root, self.archive, self.quarantine)
             self._folders = list(zip((incoming, *map(incoming.with_name, NEIGHBOURS)), fds, strict=True))
-            self.mount = self._one_mount(fds)
+            self.mount = _one_mount(incoming, fds)
             self.work_root = root
             self.work = WorkFolder(root, worker_id, will)
             self._work_path = incoming.with_name("work") / self.work.name
@@ -59,18 +62,6 @@ class Spool:
     def _hold(self, fd: int) -> int:
         self._open.append(fd)
         return fd
-
-    def _one_mount(self, folders: tuple[int, ...]) -> Mount | None:
-        mounts = [mount_of(fd) for fd in folders]
-        devices = {os.fstat(fd).st_dev for fd in folders}
-        if len({mount.number if mount else 0 for mount in mounts}) > 1 or len(devices) > 1:
-            raise SettingsError(
-                [
-                    f"input.url: {self._path} and {', '.join(NEIGHBOURS)} beside it are not on one mount, and a batch "
-                    f"is taken by rename: mount their parent {self._path.parent} as a whole"
-                ]
-            )
-        return mounts[0]
 
     def missing(self) -> bool:
         """Tell whether a folder is not the one that was opened: removed, replaced or unmounted."""
@@ -99,6 +90,19 @@ def _same(path: Path, fd: int) -> bool:
     return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
+def _one_mount(incoming: Path, folders: Sequence[int]) -> Mount | None:
+    mounts = [mount_of(fd) for fd in folders]
+    devices = {os.fstat(fd).st_dev for fd in folders}
+    if len({mount.number if mount else 0 for mount in mounts}) > 1 or len(devices) > 1:
+        raise SettingsError(
+            [
+                f"input.url: {incoming} and {', '.join(NEIGHBOURS)} beside it are not on one mount, and a batch "
+                f"is taken by rename: mount their parent {incoming.parent} as a whole"
+            ]
+        )
+    return mounts[0]
+
+
 def first_opened(incoming: Path, worker_id: str, will: bytes = b"") -> Spool:
     """Open the spool at the start, when everything that is wrong is a matter of the settings.
 
@@ -106,14 +110,7 @@ def first_opened(incoming: Path, worker_id: str, will: bytes = b"") -> Spool:
     :raises worker.errors.StorageFull: if there is no room to make the neighbours.
     :raises worker.errors.StateError: if the disk fails.
     """
-    if incoming.name in {"", *NEIGHBOURS}:
-        raise SettingsError([f"input.url: {incoming} cannot be the input: {', '.join(NEIGHBOURS)} stand beside it"])
-    if not incoming.exists():
-        raise SettingsError([f"input.url: {incoming} does not exist: mkdir -p {incoming}"])
-    if not incoming.is_dir():
-        raise SettingsError([f"input.url: {incoming} is not a folder"])
-    if not os.access(incoming, os.R_OK | os.W_OK | os.X_OK):
-        raise SettingsError([f"input.url: {incoming} must be readable and writable for this worker"])
+    _demand_folder(incoming)
     try:
         return Spool(incoming, worker_id, will)
     except OSError as error:
@@ -123,6 +120,36 @@ def first_opened(incoming: Path, worker_id: str, will: bytes = b"") -> Spool:
             raise StateError(f"input: the disk of {incoming.parent} fails: EIO") from None
         detail = f"{', '.join(NEIGHBOURS)} beside {incoming} cannot be made, entered and locked ({error.strerror})"
         raise SettingsError([f"input.url: {detail}"]) from None
+
+
+def look_at_spool(incoming: Path) -> None:
+    """See, without making anything, whether the folders are as `first_opened` needs them.
+
+    :raises worker.errors.SettingsError: naming the folder and what to do.
+    """
+    _demand_folder(incoming)
+    # What is missing will be made in the parent, and lies on its mount then.
+    places = {path if path.exists() else incoming.parent for path in map(incoming.with_name, NEIGHBOURS)}
+    for place in places:
+        if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+            raise SettingsError([f"input.url: {place} must be readable and writable for this worker"])
+    with ExitStack() as opened:
+        fds = []
+        for place in (incoming, *places):
+            fds.append(open_folder(place, follow=True))
+            opened.callback(os.close, fds[-1])
+        _one_mount(incoming, fds)
+
+
+def _demand_folder(incoming: Path) -> None:
+    if incoming.name in {"", *NEIGHBOURS}:
+        raise SettingsError([f"input.url: {incoming} cannot be the input: {', '.join(NEIGHBOURS)} stand beside it"])
+    if not incoming.exists():
+        raise SettingsError([f"input.url: {incoming} does not exist: mkdir -p {shlex.quote(str(incoming))}"])
+    if not incoming.is_dir():
+        raise SettingsError([f"input.url: {incoming} is not a folder"])
+    if not os.access(incoming, os.R_OK | os.W_OK | os.X_OK):
+        raise SettingsError([f"input.url: {incoming} must be readable and writable for this worker"])
 
 
 def is_ours(incoming: Path, worker_name: str) -> bool:
