@@ -47,11 +47,12 @@ OUTCOME_UNKNOWN = Verdict(
 
 
 class Draft(NamedTuple):
-    """A result on its way to the disk. `parked` is its claim, if that may be sent again."""
+    """A result on its way to the disk. `parked` is its claim, if that may be sent again, `sent` if it was sent."""
 
     batch: OpenBatch
     result: Result
     parked: Claim | None
+    sent: Claim | None = None
 
 
 class Recorder:
@@ -133,7 +134,7 @@ class Recorder:
         )
         # A request fault speaks against query or settings: once those are mended the claim is worth another try.
         replayable = result.disposition in REPLAYABLE or verdict.request_fault
-        self._bring(Draft(effort.batch, result, claim if replayable else None))
+        self._bring(Draft(effort.batch, result, claim if replayable else None, claim))
 
     def refused(self, batch: OpenBatch, ordinal: int, facts: ClaimFacts, reason: Reason, generation: int = 1) -> None:
         """Bring an `invalid` result: the claim was refused here and never sent."""
@@ -194,7 +195,8 @@ class Recorder:
     def _held_against_others(self, claim: Claim, verdict: Verdict) -> Verdict:
         """One transaction id on two claims means that an answer may be another's: a person must look.
 
-        The ids of the last tens of thousands of results are compared: a mixed-up connection shows at once.
+        At both, if the first one's is still on its way to the disk. The ids of the last tens of thousands of results
+        are compared: a mixed-up connection shows at once.
         """
         transaction_id = verdict.transaction_id
         if transaction_id is None:
@@ -213,6 +215,10 @@ class Recorder:
             "The service used one transaction id for two claims, so this answer may belong to the other one.",
             "worker",
         )
+        for place, one in enumerate(self._drafts):
+            if one.sent is not None and one.result.claim_id == known and one.result.transaction_id == transaction_id:
+                doubted = msgspec.structs.replace(one.result, disposition=Disposition.REVIEW, reason=reason)
+                self._drafts[place] = one._replace(result=doubted, parked=one.sent)
         return msgspec.structs.replace(verdict, disposition=Disposition.REVIEW, reason=reason)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from tests.virtualtime import run
 from worker.claim import Claim
@@ -36,7 +37,9 @@ UNAVAILABLE = Verdict(
 def settings(**retry: float) -> Settings:
     return Settings(
         api=ApiSettings(safe_to_repeat=bool(retry.pop("safe", True))),
-        flow=FlowSettings(mode="fixed", max_in_flight=int(retry.pop("most", 8))),
+        flow=FlowSettings(
+            mode="fixed", max_in_flight=int(retry.pop("most", 8)), rate_per_s=float(retry.pop("rate", 0))
+        ),
         retry=RetrySettings(**retry),  # type: ignore[arg-type]
     )
 
@@ -47,7 +50,7 @@ def pace(given: Settings) -> Pace:
     return Pace(
         gate=gate,
         watch=Watch(gate, restart=limiter.restart),
-        rate=Rate(),
+        rate=Rate(given.flow.rate_per_s),
         limiter=limiter,
         budget=RetryBudget(given.retry.budget_ratio),
         policy=RetryPolicy(given.retry),
@@ -135,6 +138,7 @@ def test_an_unknown_outcome_ends_as_review_where_a_repeat_would_submit_twice() -
     assert result.reason.code == "attempt_timeout"
 
 
+@pytest.mark.fault(99)
 def test_a_lost_race_for_an_idle_connection_costs_the_claim_no_attempt() -> None:
     def script(_claim: Claim, number: int) -> Verdict:
         if number <= 3:
@@ -179,14 +183,25 @@ def test_a_failure_of_ours_on_one_claim_harms_no_other() -> None:
     assert "PHI" not in broken.reason.text
 
 
-def test_one_transaction_id_on_two_claims_sends_the_later_to_review() -> None:
+@pytest.mark.fault(83)
+@pytest.mark.parametrize(
+    ("most", "dispositions"),
+    [(1, [Disposition.ACCEPTED, Disposition.REVIEW]), (2, [Disposition.REVIEW, Disposition.REVIEW])],
+    ids=["the first is stored already", "both are on their way to the disk"],
+)
+def test_one_transaction_id_on_two_claims_sends_those_that_are_not_stored_to_review_with_one_line(
+    most: int, dispositions: list[Disposition]
+) -> None:
     verdict = Verdict(disposition=Disposition.ACCEPTED, reason=None, transaction_id="T-1")
 
-    results = results_after(ScriptedApi(lambda _claim, _number: verdict), 2, settings(most=1))
+    with capture_logs() as logged:
+        results = results_after(ScriptedApi(lambda _claim, _number: verdict), 2, settings(most=most))
 
-    assert [result.disposition for result in results] == [Disposition.ACCEPTED, Disposition.REVIEW]
-    assert results[1].reason is not None
-    assert results[1].reason.code == "transaction_duplicated"
+    assert [result.disposition for result in results] == dispositions
+    for result in results:
+        doubted = result.disposition is Disposition.REVIEW
+        assert (result.reason.code if result.reason else None) == ("transaction_duplicated" if doubted else None)
+    assert [line["log_level"] for line in logged if line["event"] == "transaction.duplicated"] == ["error"]
 
 
 def test_what_was_never_sent_is_repeated_without_being_ambiguous() -> None:

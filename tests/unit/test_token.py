@@ -383,6 +383,7 @@ async def test_a_cancelled_caller_harms_nobody() -> None:
     assert endpoint.asked_at == [0]
 
 
+@pytest.mark.fault(73)
 @virtual_time
 async def test_the_shortest_and_the_longest_life_are_bounded() -> None:
     endpoint = ScriptedEndpoint(Grant("none", -5.0), Grant("endless", 1e12))
@@ -469,6 +470,7 @@ def test_a_life_is_read_however_it_is_written(expires_in: str, seconds: float) -
     assert grant.lifetime_s == seconds
 
 
+@pytest.mark.fault(73)
 def test_a_missing_life_is_five_minutes() -> None:
     assert read_grant(b'{"access_token": "t", "token_type": "Bearer"}').lifetime_s == 300
     assert read_lifetime_s(None) == 300
