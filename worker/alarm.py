@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import structlog
 
+from worker.diagnosis import near_advice
 from worker.flow.gate import PROBED, GateChange, GateState, ShutReason
 from worker.flow.watch import Failure
 from worker.tally import Tally
@@ -43,8 +44,16 @@ def tell_gate(change: GateChange, tally: Tally, failures: Sequence[Failure]) -> 
             "gate.shut",
             reason=change.reason,
             detail=change.text,
-            advice=ADVICE[change.reason],
+            advice=_advice(change, told),
             failures=dict(Counter(failure.code for failure in told)) or None,
             trace_ids=[failure.trace_id for failure in told if failure.trace_id] or None,
             correlation_ids=[failure.correlation_id for failure in told if failure.correlation_id] or None,
         )
+
+
+def _advice(change: GateChange, told: Sequence[Failure]) -> str:
+    """Say what to do: a ticket with the vendor helps nobody whose own network is down."""
+    code = Counter(failure.code for failure in told).most_common(1)[0][0] if told else change.text.rpartition(" ")[2]
+    if change.reason == "outage" and (near := near_advice(code)):
+        return f"claims are kept, and go on by themselves; {near}"
+    return ADVICE[change.reason]

@@ -14,7 +14,7 @@ from tests.e2e.harness import Run, Simulator, Site
 from tests.e2e.test_whole_path import put
 from tests.integration.clients import always
 from tests.integration.faultserver import FaultServer, Script
-from worker.cli.diagnosis import health_advice, token_advice
+from worker.diagnosis import health_advice, token_advice
 
 
 def lines_of(done: Run) -> dict[str, str]:

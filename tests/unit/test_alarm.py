@@ -26,9 +26,9 @@ class Site:
         self.gate = Gate(on_change=lambda change: tell_gate(change, self.tally, self.watch.failures))
         self.watch = Watch(self.gate, restart=lambda: None)
 
-    async def lose(self, count: int, *, first: int = 1) -> None:
+    async def lose(self, count: int, *, first: int = 1, code: str = "http_503") -> None:
         for number in range(first, first + count):
-            self.watch.heard(Signal.LOST, 0.1, verdict=lost(number))
+            self.watch.heard(Signal.LOST, 0.1, verdict=lost(number, code))
             await anyio.sleep(1.0)
 
 
@@ -58,6 +58,20 @@ async def test_an_outage_is_one_alarm_with_what_a_service_ticket_wants() -> None
     assert alarm["failures"] == {"http_503": MOST_FAILURES}
     assert alarm["trace_ids"] == [f"trace-{number}" for number in last]
     assert alarm["correlation_ids"] == [f"correlation-{number}" for number in last]
+
+
+@virtual_time
+async def test_the_advice_in_an_outage_is_about_our_own_side_where_that_is_what_fails() -> None:
+    lost_on_the_way, without_token = Site(), Site()
+    with capture_logs() as logged:
+        await lost_on_the_way.lose(30, code="connect_refused")
+        without_token.watch.token_unavailable("token unavailable: token_dns_failed")
+        Site().watch.token_unavailable("token unavailable: token_http_503")
+
+    refused, unresolved, unwell = (line["advice"] for line in logged)
+    assert "api.base_url" in refused
+    assert "DNS" in unresolved
+    assert unwell == ADVICE["outage"]
 
 
 @virtual_time

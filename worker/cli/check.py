@@ -9,9 +9,9 @@ import typer
 from worker import fleet, sinks, sources
 from worker.brokers.references import references_of
 from worker.cli.console import stdout
-from worker.cli.diagnosis import health_advice, token_advice
 from worker.cli.options import Config, add_command, settings_from
 from worker.cli.places import Finding, look_at_file, look_at_folder, look_at_input
+from worker.diagnosis import health_advice, token_advice
 from worker.errors import (
     CredentialsRefused,
     FleetUnavailable,

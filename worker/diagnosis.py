@@ -1,4 +1,4 @@
-"""What an operator does about a token or a health endpoint that does not answer as it should: words for `check`."""
+"""What an operator does about a service that cannot be reached or is not well: words for `check` and the alarm."""
 
 _CONNECTING = {
     "dns_failed": "this machine cannot resolve the host's name; look at api.base_url and the machine's DNS",
@@ -19,6 +19,13 @@ _TOKEN = {
     "token_unusable": "the answer holds no usable token; look at auth.token_path",
 }
 _REDIRECT = "it points to another address, which is never followed; look at api.base_url and the path"
+
+
+def near_advice(code: str) -> str | None:
+    """Say what to do about what is wrong on the way to the service, or with what we ask; None if it is the service."""
+    if code == "attempt_timeout":
+        return None
+    return _TOKEN.get(code) or _CONNECTING.get(code.removeprefix("token_"))
 
 
 def token_advice(code: str) -> str:
