@@ -106,10 +106,12 @@ class TestAnswers:
 
     @pytest.mark.fault(91)
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-    async def test_a_redirect_is_not_followed(self, status: int) -> None:
+    @pytest.mark.parametrize("location", ["", "/", "?again", "//", "file:///etc/passwd", "\x01"])
+    async def test_a_redirect_is_not_followed(self, status: int, location: str) -> None:
+        """Neither to another host, be it without TLS, nor to the same one for ever, nor to what is no address."""
         async with (
             FaultServer(always(body=REJECTED)) as elsewhere,
-            FaultServer(always(status, location=elsewhere.origin)) as server,
+            FaultServer(always(status, location=location or elsewhere.origin)) as server,
             client_of(server.origin) as client,
         ):
             verdict = await client.attempt(make_claim())
@@ -199,6 +201,7 @@ class TestNothingWasSent:
 
 
 class TestNobodyKnows:
+    @pytest.mark.fault(85)
     @pytest.mark.fault(98)
     @pytest.mark.parametrize(
         ("script", "code"),
@@ -293,6 +296,7 @@ class TestNobodyKnows:
 
         assert error.code == "bad_http"
 
+    @pytest.mark.fault(85)
     @pytest.mark.fault(95)
     @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "GZIP", "gzip, gzip", "x-unknown"])
     async def test_a_packed_answer_is_not_unpacked(self, encoding: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 from structlog.testing import capture_logs
 from yarl import URL
 
@@ -276,6 +277,26 @@ class TestTrouble:
         async with endpoint_at(origin) as endpoint:
             with pytest.raises(TokenUnavailable, match="token_connect_refused"):
                 await endpoint.fetch()
+
+    @pytest.mark.fault(68)
+    async def test_a_name_that_does_not_resolve_is_none_for_now(self) -> None:
+        async with endpoint_at("https://claims.invalid") as endpoint:
+            with pytest.raises(TokenUnavailable, match="token_dns_failed") as caught:
+                await endpoint.fetch()
+
+        assert not told(caught.value)
+
+    @pytest.mark.fault(68)
+    async def test_an_endpoint_whose_certificate_nobody_vouches_for_gets_no_secret(self) -> None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        trustme.CA().issue_cert("localhost").configure_cert(tls)
+
+        async with FaultServer(granting(), tls=tls) as server, endpoint_at(server.origin) as endpoint:
+            with pytest.raises(TokenUnavailable, match="token_tls_error") as caught:
+                await endpoint.fetch()
+
+        assert not told(caught.value)
+        assert server.requests == []
 
     @pytest.mark.fault(70)
     async def test_nothing_of_an_answer_is_logged(self) -> None:
