@@ -102,4 +102,4 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(fed: Site, libr
         refused = Run(fed, words, {variable: value}, program=(sys.executable, "-c", without)).wait()
 
         assert refused.returncode == 2
-        assert f"pip install 'precheck-worker[{extra}]'".encode() in refused.stderr
+        assert f"pip install '.[{extra}]'".encode() in refused.stderr

@@ -58,7 +58,7 @@ def test_a_library_that_is_not_installed_names_its_extra() -> None:
     missing = "worker_test_no_such_library"
     assert missing not in sys.modules
 
-    told = r"input.url: .*pip install 'precheck-worker\[redis\]'"
+    told = r"input.url: .*pip install '\.\[redis\]'"
     with pytest.raises(SettingsError, match=told), needs_extra("redis", setting="input.url"):
         __import__(missing)
 

@@ -33,7 +33,9 @@ def require_peers() -> None:
     """
     missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
-        raise SettingsError([f"--peers: needs {', '.join(missing)}: pip install 'precheck-worker[peers]'"])
+        raise SettingsError(
+            [f"--peers: needs {', '.join(missing)}; in a clone of this program: pip install '.[peers]'"]
+        )
 
 
 def measure_peers(*, files: int, rounds: int, redis: str, tell: Tell, within_s: float = WITHIN_S) -> list[Figure]:

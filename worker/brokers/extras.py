@@ -20,5 +20,5 @@ def needs_extra(extra: str, *, setting: str) -> Iterator[None]:
         if (error.name or "").partition(".")[0] == "worker":
             raise
         raise SettingsError(
-            [f"{setting}: needs a library that is not installed: pip install 'precheck-worker[{extra}]'"]
+            [f"{setting}: needs a library that is not installed; in a clone of this program: pip install '.[{extra}]'"]
         ) from None

@@ -18,7 +18,7 @@ from worker.brokers.senders import CLAIMS, sender_from_url
 from worker.claim import Delivery
 from worker.cli.console import is_terminal, plural, rows_table, stderr, stdout
 from worker.cli.options import Config, add_command, settings_from
-from worker.errors import SinkUnavailable, SourceUnavailable, StorageFull
+from worker.errors import SettingsError, SinkUnavailable, SourceUnavailable, StorageFull
 from worker.settings import InputSettings
 from worker.sources.listed import ListedFiles
 
@@ -79,6 +79,8 @@ def enqueue(
     """
     settings = settings_from(config, online=False)
     url = to or settings.input.url
+    if url.startswith("dir:") and not to:
+        raise SettingsError(["input.url: is a folder, into which files are copied or renamed; name a broker with --to"])
     sender = sender_from_url(url, setting="--to" if to else "input.url", place=CLAIMS)
     urls = [path for path in paths if path.startswith(OBJECT)]
     inlet = sources.inlet_from_url(url, settings.input) if create else None
