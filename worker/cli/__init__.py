@@ -4,7 +4,7 @@
 0        fine
 1        done, but not every claim was accepted (`submit`, `retry`), or the books do not balance (`demo`)
 2        the configuration or the command line is wrong
-3        the state or a sink cannot be used, or a run's claims in are not its results and what is pending
+3        the state or a sink cannot be used, an answer cannot be written, or a run's books do not balance
 4        the credentials are refused
 130, 143 ended at once by a second SIGINT or SIGTERM
 ======== =====================================================================================
