@@ -1,6 +1,7 @@
 import json
 import re
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,21 @@ def test_submit_of_a_file_checked_before_sends_nothing_and_tells_the_same(site: 
     assert again.returncode == 0
     assert b"checked before" in again.stdout
     assert simulator.get("stats")["prechecks"] == asked
+
+
+@pytest.mark.parametrize("command", ["submit --force outgoing", "retry"])
+def test_submit_and_retry_leave_the_port_of_the_probes_to_a_worker(site: Site, command: str) -> None:
+    stuck = claim_file(site.root / "outgoing", "stuck", "ERRX-", 700_009)
+    environ = {"PRECHECK_RETRY__MAX_ATTEMPTS": "1"}
+    site.run("submit", str(stuck), **environ)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        environ["PRECHECK_TELEMETRY__HTTP"] = f"127.0.0.1:{taken.getsockname()[1]}"
+
+        done = site.run(*command.split(), **environ)
+
+    assert done.returncode == 1
+    assert b"undelivered" in done.stdout
+    assert b"telemetry.http" not in done.stderr
 
 
 def test_submit_of_a_copy_says_whose_results_it_tells_again(site: Site) -> None:

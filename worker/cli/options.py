@@ -6,6 +6,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, ParamSpec
 
+import msgspec
 import typer
 
 from worker.settings import Settings, load
@@ -38,3 +39,12 @@ def settings_from(config: Path | None, overrides: dict[str, object] | None = Non
     :raises worker.errors.SettingsError: with every problem at once.
     """
     return load(config, os.environ, overrides or {}, online=online)
+
+
+def desk_settings_from(config: Path | None, *, online: bool = True) -> Settings:
+    """Load the settings of a command that a person starts, often beside a worker: it leaves probes to that one.
+
+    :raises worker.errors.SettingsError: with every problem at once.
+    """
+    settings = settings_from(config, online=online)
+    return msgspec.structs.replace(settings, telemetry=msgspec.structs.replace(settings.telemetry, http=""))

@@ -15,7 +15,7 @@ from worker.app import work
 from worker.batches import OpenBatch
 from worker.cli.console import plural, rows_table, stderr, stdout
 from worker.cli.logfile import logging_to
-from worker.cli.options import Config, add_command, settings_from
+from worker.cli.options import Config, add_command, desk_settings_from
 from worker.cli.progress import show_progress
 from worker.cli.summary import conclude, told
 from worker.ledger import ParkedFilter, ParkedGroup, read_state
@@ -88,7 +88,7 @@ def retry(
 
     The exit code is 0 if every claim sent again was accepted, or nothing was parked; else 1.
     """
-    settings = settings_from(config, online=not dry_run)
+    settings = desk_settings_from(config, online=not dry_run)
     if not disposition and not settings.api.safe_to_repeat:
         disposition = list(SAFE_DISPOSITIONS)
     wanted = ParkedFilter(

@@ -12,7 +12,7 @@ from worker.app import work
 from worker.batches import OpenBatch
 from worker.cli.console import NO_FILES, rows_table, stderr, stdout
 from worker.cli.logfile import logging_to
-from worker.cli.options import Config, add_command, settings_from
+from worker.cli.options import Config, add_command, desk_settings_from
 from worker.cli.progress import show_progress
 from worker.cli.summary import conclude, told
 from worker.ledger import read_state
@@ -51,7 +51,7 @@ def submit(
 
     The exit code is 0 only if every claim was accepted; 1 if some were not, or a file could not be read as X12.
     """
-    settings = settings_from(config)
+    settings = desk_settings_from(config)
     source = ListedFiles(paths, settings.input)
     batches: list[OpenBatch] = []
     with logging_to(log_file, settings.telemetry):
