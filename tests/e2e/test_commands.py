@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import Simulator, Site, wait_until
-from tests.oracle import assert_silent_about, read_results
+from tests.oracle import assert_one_result_each, assert_silent_about, read_results
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
 
@@ -179,6 +179,20 @@ def test_a_folder_that_does_not_exist_is_a_named_setting_with_the_way_out(site: 
     assert done.returncode == 2
     assert b"nowhere/in" in done.stderr
     assert b"mkdir -p" in done.stderr
+
+
+def test_a_results_file_that_was_deleted_is_written_anew_under_another_name(site: Site) -> None:
+    claim_file(site.inbox, "kept", "OK-", 700_010)
+    site.run_once()
+    site.results.unlink()
+    claim_file(site.inbox, "more", "OK-", 700_011)
+
+    refused = site.run_once()
+    done = site.run_once(PRECHECK_OUTPUT__URLS='["jsonl:spool/out/again.jsonl"]')
+
+    assert (refused.returncode, done.returncode) == (3, 0)
+    assert b"name another file in output.urls" in refused.stderr
+    assert_one_result_each(read_results(site.results.with_name("again.jsonl")), 2)
 
 
 def test_a_second_worker_on_the_same_ledger_is_refused(site: Site) -> None:

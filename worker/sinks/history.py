@@ -68,7 +68,8 @@ def _ids_in_renamed(path: Path, mark: Mark) -> set[str]:
                 return found.result_ids
     raise StateError(
         f"sink: {path} is not the file we left (it was truncated, rewritten or removed); put it back,"
-        " or move it to another name in its folder to begin a new one"
+        " or move it to another name in its folder to begin a new one; if it is lost, name another file in output.urls,"
+        " which gets all results that the ledger still holds"
     )
 
 
