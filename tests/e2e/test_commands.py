@@ -231,6 +231,20 @@ def test_the_demo_balances_its_books(site: Site) -> None:
     assert b"The books balance" in done.stdout
 
 
+@pytest.mark.slow
+def test_the_demo_prints_what_the_readme_shows(site: Site) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    shown = readme.partition("```text\nResults\n")[2].partition("\n```")[0].splitlines()
+
+    done = site.run("demo")
+
+    printed = [line.rstrip() for line in done.stdout.decode().splitlines()]
+    timed = [line for line in shown if " calls (" in line]
+    assert done.returncode == 0
+    assert len(timed) == 1
+    assert [line for line in shown if line not in timed and line not in printed] == []
+
+
 def test_a_demo_that_is_stopped_says_so_and_not_that_its_books_do_not_balance(site: Site) -> None:
     demo = site.start("demo", "--claims", "5000")
     log = site.root / "precheck-demo/worker.log"

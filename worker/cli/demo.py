@@ -135,7 +135,9 @@ def _summarise(results: list[Result], books: Books, tally: Tally, elapsed_s: flo
     console.print(disposition_table(books.counts, title="Results"))
     console.print("\nSome of them, as a billing clerk would read them")
     for disposition in SHOWN:
-        if example := next((one for one in results if one.disposition is disposition and one.reason), None):
+        of_it = (one for one in results if one.disposition is disposition and one.reason)
+        # Not the first of them: that is another one each time.
+        if example := min(of_it, key=lambda one: one.patient_control_number or "", default=None):
             reason = example.reason.text if example.reason else ""
             console.print(f"  {example.patient_control_number}: {disposition.value}: {reason}")
     spool = FOLDER / "spool"
