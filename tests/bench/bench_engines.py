@@ -4,9 +4,9 @@
 
 Each figure is claims a second, from the first batch opened to the last one settled, as a ratio to the same worker's
 from a folder into a file just before: the median of the rounds. The simulator answers at once, ten claims are a
-message, each engine is a server of its own on this machine that keeps what it confirms (`tests.servers`; SQS is moto,
-in memory, so its figure is moto's more than anything else's). Results go to that engine alone where it is the sink.
-PostgreSQL is also the ledger, in the place of the one in a file.
+message, each engine is a server of its own on this machine that keeps what it confirms (`tests.servers`; SQS is moto or
+what TEST_SQS_ENDPOINT names, in memory, so its figure is that one's more than anything else's). Results go to that
+engine alone where it is the sink. PostgreSQL is also the ledger, in the place of the one in a file.
 """
 
 import argparse
