@@ -19,13 +19,13 @@ from worker.flow.sample import Sample
 
 SEEDS = [1, 2, 3, 4]
 
-# Where single runs do not come that near, as things are: least share of the best goodput, on average and at worst.
+# Where some runs do not come that near, as things are: their seeds, and the least share of the best on average and at
+# worst. Up to the sudden knee nothing is slower; where all is slow, a doubling takes long and looks like too much.
 WEAK = {
-    "knee at 100, gentle": (0.93, 0.85),  # whether more gets less done is hard to see where it is nearly as much
-    "knee at 100, sudden": (0.88, 0.80),  # up to there nothing is slower
-    "slow since the start": (0.90, 0.84),  # a doubling takes five times as long as elsewhere, and looks like too much
+    "knee at 100, sudden": ({2, 4}, 0.88, 0.80),
+    "slow since the start": ({4}, 0.90, 0.84),
 }
-STRONG = [name for name in SERVICES if name not in WEAK]
+NEAR = [(name, seed) for name in SERVICES for seed in SEEDS if name not in WEAK or seed not in WEAK[name][0]]
 
 
 @functools.cache
@@ -38,8 +38,7 @@ def compare(name: str, seed: int = 1) -> tuple[float, float]:
 
 
 @pytest.mark.fault(100)
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", STRONG)
+@pytest.mark.parametrize(("name", "seed"), NEAR)
 def test_it_comes_near_the_best_fixed_bound_whatever_the_service_is_like(name: str, seed: int) -> None:
     goodput, _ = compare(name, seed)
 
@@ -55,9 +54,9 @@ def test_what_it_costs_to_know_the_capacity_is_at_most_three_in_a_hundred(name: 
 
 
 @pytest.mark.parametrize("name", WEAK)
-def test_where_the_knee_gives_little_hint_it_comes_near_on_average_and_does_not_collapse(name: str) -> None:
+def test_where_little_hints_at_the_capacity_it_comes_near_on_average_and_does_not_collapse(name: str) -> None:
     shares = [compare(name, seed)[0] for seed in SEEDS]
-    mean, least = WEAK[name]
+    _, mean, least = WEAK[name]
 
     assert sum(shares) / len(shares) >= mean
     assert min(shares) >= least
