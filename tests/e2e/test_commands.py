@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Simulator, Site, wait_until
+from tests.e2e.harness import Simulator, Site, log_lines, wait_until
 from tests.oracle import assert_one_result_each, assert_silent_about, read_results
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
@@ -205,6 +205,19 @@ def test_a_second_worker_on_the_same_ledger_is_refused(site: Site) -> None:
 
     assert second.returncode == 3
     assert b"another" in second.stderr
+
+
+def test_what_ends_the_worker_stands_in_its_log_as_well(site: Site) -> None:
+    claim_file(site.inbox, "first", "OK-", 700_012)
+    site.run_once()
+    site.results.unlink()
+
+    ended = site.run_once()
+
+    last = log_lines(ended.stdout)[-1]
+    assert ended.returncode == 3
+    assert (last["event"], last["level"], last["exit_code"]) == ("worker.failed", "error", 3)
+    assert ended.stderr.decode() == f"precheck-worker: {last['detail']}\n"
 
 
 def test_help_has_examples_for_every_command(site: Site) -> None:

@@ -132,7 +132,7 @@ def test_keys_outside_the_allow_list_are_dropped_and_counted() -> None:
         ("batch", "märz claims.837", "märz claims.837"),
         ("batch", "a\x1b[2Jb\nc", "a\\x1b[2Jb\\nc"),
         ("batch", "lone \udc80", "lone \\udc80"),
-        ("detail", "s" * 300, "s" * 200 + "…"),
+        ("detail", "s" * 600, "s" * 500 + "…"),
         ("detail", object(), WITHHELD),
         ("names", ["a"], WITHHELD),
         ("frames", ["a.py:1", "with blank"], ["a.py:1", WITHHELD]),

@@ -32,8 +32,9 @@ from worker.cli import (
     submit,
 )
 from worker.cli.console import complain
+from worker.cli.endings import ending_of
 from worker.cli.streams import prepare_streams
-from worker.errors import CredentialsRefused, SettingsError, StateError, Unfinished, WorkerError
+from worker.errors import StateError, WorkerError
 from worker.settings import TelemetrySettings
 from worker.telemetry.logs import configure_logs, log_crashes
 from worker.upkeep import Interrupted
@@ -103,26 +104,11 @@ def run_command_line(arguments: list[str]) -> int:
 
 
 def _exit_code(error: BaseException) -> int:
-    """Find the failure that ended the run and say what it was; anything unknown is raised again."""
-    for kind, code in (
-        (Interrupted, None),
-        (StateError, 3),
-        (CredentialsRefused, 4),
-        (SettingsError, 2),
-        (Unfinished, 1),
-    ):
-        found = _find(error, kind)
-        if isinstance(found, Interrupted):
-            return found.code
-        if found is not None and code is not None:
-            complain(found)
-            return code
-    raise error
-
-
-def _find(error: BaseException, kind: type[BaseException]) -> BaseException | None:
-    if isinstance(error, kind):
-        return error
-    if isinstance(error, BaseExceptionGroup):
-        return next((found for inner in error.exceptions if (found := _find(inner, kind))), None)
-    return None
+    """Say what ended the run; anything unknown is raised again."""
+    ending = ending_of(error)
+    if ending is None:
+        raise error
+    found, code = ending
+    if not isinstance(found, Interrupted):
+        complain(found)
+    return code

@@ -4,12 +4,18 @@ from functools import partial
 from typing import Annotated
 
 import anyio
+import structlog
 import typer
 
 from worker.app import work
+from worker.cli.endings import ending_of
 from worker.cli.options import Config, add_command, settings_from
+from worker.errors import Unfinished, WorkerError
 from worker.tally import Tally
 from worker.telemetry.logs import configure_logs
+from worker.upkeep import Interrupted
+
+log = structlog.get_logger()
 
 EPILOG = """Examples:
 
@@ -44,5 +50,18 @@ def run(
     settings = settings_from(config)
     tally = Tally()
     configure_logs(settings.telemetry, tally=tally)
-    anyio.run(partial(work, settings, once=once, create=create, tally=tally), backend_options={"use_uvloop": True})
+    try:
+        anyio.run(partial(work, settings, once=once, create=create, tally=tally), backend_options={"use_uvloop": True})
+    except (WorkerError, BaseExceptionGroup) as error:
+        _tell(error)
+        raise
     return 0
+
+
+def _tell(error: BaseException) -> None:
+    """Log why the worker ends: whoever watches its log may never see what it says on stderr."""
+    ending = ending_of(error)
+    if ending is None or isinstance(ending[0], (Interrupted, Unfinished)):
+        return  # of these `worker.draining` and `worker.timed_out` tell; a failure without a name ends as a crash
+    found, code = ending
+    log.error("worker.failed", detail=str(found), exit_code=code)

@@ -45,6 +45,7 @@ KEYS: dict[str, Shape] = {
     "errno": "number",
     "error": "word",
     "error_code": "word",
+    "exit_code": "number",
     "expires_in_s": "number",
     "failures": "counts",
     "frames": "words",

@@ -18,7 +18,7 @@ from worker.telemetry.keys import KEYS, Shape
 WITHHELD = "[withheld]"
 UNNAMED = "event.unnamed"
 
-_MOST_CHARACTERS = 200
+_MOST_CHARACTERS = 500
 _MOST_ITEMS = 20
 _MOST_FRAMES = 12
 _BEYOND_DOUBLES = 1 << 53  # not every reader of JSON has integers beyond

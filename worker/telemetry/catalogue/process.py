@@ -7,6 +7,13 @@ EVENTS: tuple[Event, ...] = (
     Event("worker.draining", "info", "told to stop: takes nothing more, ends what is under way", "signal in_flight"),
     Event("worker.stopped", "info", "all parts are closed", "claims batches"),
     Event(
+        "worker.failed",
+        "error",
+        "`run` ends: something cannot be used, or not be trusted any more; nothing is lost",
+        "detail exit_code",
+        "do what `detail` says, then start it again",
+    ),
+    Event(
         "worker.taken_over",
         "warning",
         "batches of a worker that died are ours now",
