@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Self
 
 import anyio
-import anyio.from_thread
 import msgspec
 import structlog
 
 from worker import sinks
+from worker.asking import ask_loop
 from worker.claim import Batch
 from worker.crashpoint import crashpoint
 from worker.errors import SettingsError, StateError, StateHeld, StorageFull
@@ -83,7 +83,7 @@ class SharedInheritance:
 
     def answered(self, refs: Sequence[str]) -> Mapping[str, int]:
         """Ask the fleet's ledger how many claims of these batches have an answer; see `worker.ports.Heir`."""
-        return anyio.from_thread.run(self._ledger.answered, refs, self._environment)
+        return ask_loop(self._ledger.answered, refs, self._environment)
 
 
 class Inheritance:
@@ -137,24 +137,24 @@ class Inheritance:
         try:
             yield self._inherit(owner, theirs, refs)
         finally:
-            anyio.from_thread.run(theirs.close)
+            ask_loop(theirs.close)
 
     def let_go(self, refs: Sequence[str]) -> Mapping[str, int]:
         """Keep those of which anything was sent or answered, and set the others aside; see `worker.ports.Heir`."""
-        estates = anyio.from_thread.run(self._ledger.estates, refs)
+        estates = ask_loop(self._ledger.estates, refs)
         begun = [estate for estate in estates if estate.done or estate.answered or estate.dispatched_through]
         kept = {estate.ref: estate.answered for estate in begun}
         if fresh := [estate.number for estate in estates if estate.ref not in kept]:
-            anyio.from_thread.run(self._ledger.set_aside, fresh)
+            ask_loop(self._ledger.set_aside, fresh)
         return kept
 
     def answered(self, refs: Sequence[str]) -> Mapping[str, int]:
         """Ask our ledger how many claims of these batches have an answer; see `worker.ports.Heir`."""
-        return anyio.from_thread.run(self._ledger.answered, refs, self._environment)
+        return ask_loop(self._ledger.answered, refs, self._environment)
 
     def _inherit(self, owner: str, theirs: SqliteLedger, refs: Sequence[str]) -> bool:
         try:
-            anyio.from_thread.run(self._carry_over, owner, theirs, refs)
+            ask_loop(self._carry_over, owner, theirs, refs)
         except StorageFull as error:
             self._wait(owner, str(error))
             return False

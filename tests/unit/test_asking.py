@@ -1,0 +1,29 @@
+import threading
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+
+from worker.asking import ask_loop
+
+
+def test_a_thread_gets_its_answer_although_the_task_that_waits_for_it_was_cancelled() -> None:
+    answers = []
+
+    async def answer(number: int) -> int:
+        await anyio.to_thread.run_sync(threading.get_ident)  # as a ledger does
+        return number
+
+    def look(scope: anyio.CancelScope) -> None:
+        anyio.from_thread.run_sync(scope.cancel)
+        answers.append(ask_loop(answer, 7))
+
+    async def taking_over() -> None:
+        with anyio.CancelScope() as scope:
+            await anyio.to_thread.run_sync(look, scope)
+
+    beside = threading.Thread(target=anyio.run, args=(taking_over,), daemon=True)
+    beside.start()
+    beside.join(10.0)
+
+    assert answers == [7]
