@@ -109,6 +109,8 @@ class Run:
             if time.monotonic() > deadline:
                 self.process.kill()
                 self.process.wait()
+                self._out.close()
+                self._err.close()
                 raise TimeoutError("the worker did not end in time")
             time.sleep(0.02)
         self.returncode = self.process.returncode

@@ -73,7 +73,7 @@ def test_peers_that_are_not_installed_are_named_before_anything_is_measured() ->
         require_peers()
         return
 
-    with pytest.raises(SettingsError, match=r"precheck-worker\[peers\]") as refused:
+    with pytest.raises(SettingsError, match=r"pip install '\.\[peers\]'") as refused:
         require_peers()
 
     assert all(name in str(refused.value) for name in missing)

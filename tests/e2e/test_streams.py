@@ -72,6 +72,7 @@ class Interrupts:
         if name == "worker.cli":
             os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell has started in the background
 sys.meta_path.insert(0, Interrupts())
 runpy.run_module("worker", run_name="__main__")
 """
