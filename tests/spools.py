@@ -15,6 +15,25 @@ from worker.x12 import Survey, survey
 
 _ISA = "ISA*00*          *00*          *ZZ*SENDER         *ZZ*RECEIVER       *250101*1200*^*00501*{0:09}*0*T*:~"
 
+# What may stand in a folder, though nobody would call a file so.
+ODD_NAMES = (
+    b"-rf",
+    b"two\nlines.837",
+    b"\x1b[31mred.837",
+    b"\x1b]0;title\x07.837",
+    b"\xff\xfe latin \xe9.837",
+    "Кириллица.837".encode(),
+    "right\u202eto left.837".encode(),
+    b"n" * 255,
+    b"\xff" * 255,
+    b"~backup",
+    b"CASE.837",
+    b"case.837",
+    b"a b'c\"d;e.837",
+    b"%s%n{0}",
+    b"owner",
+)
+
 
 def batch(number: int = 1, *, claims: int = 1) -> bytes:
     """Make a small invented 837 with control number `number`."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import PLACES, Place
 from tests.e2e.harness import Simulator, Site
 
 
@@ -27,6 +28,14 @@ def own_simulator() -> Iterator[Simulator]:
 def site(tmp_path: Path, simulator: Simulator) -> Site:
     """Folders and settings of a worker that talks to the shared simulator."""
     return Site(tmp_path, simulator.origin)
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A queue, stream or the like of this test's own, on each engine."""
+    made = PLACES[request.param](tmp_path)
+    yield made
+    made.remove()
 
 
 @pytest.fixture

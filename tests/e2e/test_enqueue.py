@@ -1,25 +1,17 @@
 """`enqueue` puts files on every engine, makes what a worker needs there, and says what is missing or wrong."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.brokers import PLACES, NatsPlace, Place
+from tests.brokers import NatsPlace, Place
 from tests.e2e.harness import Run, Simulator, Site
 from tests.oracle import assert_one_result_each, read_results
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
 
 FILES, CLAIMS_A_FILE = 3, 4
-
-
-@pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    made = PLACES[request.param](tmp_path)
-    yield made
-    made.remove()
 
 
 @pytest.fixture

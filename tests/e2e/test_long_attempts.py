@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.brokers import PLACES, Place, finish
+from tests.brokers import Place, finish
 from tests.e2e.harness import Simulator, Site, wait_until
 from tests.oracle import read_results
 from worker.simulator.folder import write_folder
@@ -16,13 +16,6 @@ from worker.simulator.generator import GeneratorSpec
 
 MESSAGES = 4
 LEASE_S = 1.0  # the shortest that SQS knows
-
-
-@pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    made = PLACES[request.param](tmp_path)
-    yield made
-    made.remove()
 
 
 @pytest.fixture

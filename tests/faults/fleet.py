@@ -2,9 +2,12 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.e2e.harness import Run, Simulator, Site, wait_until
+from tests.e2e.harness import Run, Simulator, Site, log_lines, wait_until
+from tests.faults.crashing import Given
+from tests.oracle import assert_one_result_each, read_results
 from tests.postgres import SharedLedger
 
 NAMES = ("alpha", "beta")
@@ -42,6 +45,19 @@ class Fleet:
         """Count the batches that are done, and those that are not."""
         rows = self.ledger.ask("SELECT finished_at IS NOT NULL FROM {}.batches")
         return Counter(row[0] for row in rows)
+
+    def assert_waited_and_told_all(self, runs: Sequence[Run], given: Sequence[Given], status: Run) -> None:
+        """Hold two workers whose ledger was away once against the 150 claims that each was given."""
+        assert [run.returncode for run in runs] == [0, 0], runs[0].stderr.decode() + runs[1].stderr.decode()
+        for site, claims in zip(self.sites, given, strict=True):
+            results = read_results(site.results)
+            assert_one_result_each(results, 150)
+            assert Counter(result["patient_control_number"] for result in results) == claims.claims
+        for run in runs:
+            told = [line for line in log_lines(run.stdout) if line["event"] in ("sink.unavailable", "storage.freed")]
+            assert [line["event"] for line in told] == ["sink.unavailable", "storage.freed"]
+        assert status.returncode == 0
+        assert b"300 claims in = 300 results + 0 pending" in status.stdout
 
     def none_left(self) -> None:
         for run in self.runs:

@@ -12,24 +12,7 @@ from tests.e2e.harness import Simulator, Site, log_lines, wait_until
 from tests.faults.crashing import hold_against, put
 from tests.oracle import assert_ledger_at_rest, assert_one_result_each, read_results
 from tests.processes import free_port
-
-ODD_NAMES = (
-    b"-rf",
-    b"two\nlines.837",
-    b"\x1b[31mred.837",
-    b"\xff\xfe latin \xe9.837",
-    "Кириллица.837".encode(),
-    "right\u202eto left.837".encode(),
-    b"n" * 255,
-    b"\xff" * 255,
-    b"~backup",
-    b"CASE.837",
-    b"case.837",
-    b"a b'c\"d;e.837",
-    b"%s%n{0}",
-    b"owner",
-)
-
+from tests.spools import ODD_NAMES
 
 LOOKED_AGAIN_S = 3.0
 

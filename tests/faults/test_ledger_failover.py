@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from tests.conformance.test_ledger import opened, record
-from tests.e2e.harness import Simulator, log_lines, wait_until
+from tests.e2e.harness import Simulator, wait_until
 from tests.faults.crashing import put
 from tests.faults.fleet import Fleet
 from tests.oracle import assert_one_result_each, read_results
@@ -70,18 +70,7 @@ def test_a_failover_in_the_middle_is_followed_and_costs_no_result(
             fleet.none_left()
     server.start()
 
-    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr.decode() + runs[1].stderr.decode()
-    for site, claims in zip(fleet.sites, given, strict=True):
-        results = read_results(site.results)
-        assert_one_result_each(results, 150)
-        assert Counter(result["patient_control_number"] for result in results) == claims.claims
-    for run in runs:
-        told = [
-            line["event"] for line in log_lines(run.stdout) if line["event"] in ("sink.unavailable", "storage.freed")
-        ]
-        assert told == ["sink.unavailable", "storage.freed"]
-    assert status.returncode == 0
-    assert b"300 claims in = 300 results + 0 pending" in status.stdout
+    fleet.assert_waited_and_told_all(runs, given, status)
 
 
 async def test_a_server_that_lost_what_it_confirmed_is_not_written_to(server: Cluster) -> None:

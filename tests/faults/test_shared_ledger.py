@@ -163,16 +163,7 @@ def test_a_database_that_dies_in_the_middle_pauses_the_fleet_and_costs_no_result
         finally:
             fleet.none_left()
 
-    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr.decode() + runs[1].stderr.decode()
-    for site, claims in zip(fleet.sites, given, strict=True):
-        results = read_results(site.results)
-        assert_one_result_each(results, 150)
-        assert Counter(result["patient_control_number"] for result in results) == claims.claims
-    for run in runs:
-        told = [line for line in log_lines(run.stdout) if line["event"] in ("sink.unavailable", "storage.freed")]
-        assert [line["event"] for line in told] == ["sink.unavailable", "storage.freed"]
-    assert status.returncode == 0
-    assert b"300 claims in = 300 results + 0 pending" in status.stdout
+    fleet.assert_waited_and_told_all(runs, given, status)
 
 
 @pytest.mark.slow

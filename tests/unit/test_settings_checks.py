@@ -124,7 +124,7 @@ def test_what_can_be_meant_is_let_through(flags: dict[str, object]) -> None:
         ("output.urls", "jsonl:{}/in/r.jsonl", "must not lie in the input folder"),
         ("output.urls", "edi:{}/out/../in", "must not lie in the input folder"),
         ("output.urls", "edi:{}/link", "must not lie in the input folder"),
-        ("output.urls", "edi:{}/work/acks", "must not lie in work/"),
+        ("output.urls", "edi:{}/work", "must not lie in work/"),
         ("output.urls", "jsonl:{}/ledger.db?rotate=daily", "must not be the ledger"),
         ("output.urls", "jsonl:{}/./first.jsonl", "must not name the same place twice"),
         ("output.urls", "edi:{}/acks?rotate=daily", "edi: knows no parameters"),
