@@ -125,6 +125,7 @@ def test_what_can_be_meant_is_let_through(flags: dict[str, object]) -> None:
         ("output.urls", "edi:{}/out/../in", "must not lie in the input folder"),
         ("output.urls", "edi:{}/link", "must not lie in the input folder"),
         ("output.urls", "edi:{}/work", "must not lie in work/"),
+        ("output.urls", "edi:{}/aside", "must not lie in work/"),
         ("output.urls", "jsonl:{}/ledger.db?rotate=daily", "must not be the ledger"),
         ("output.urls", "jsonl:{}/./first.jsonl", "must not name the same place twice"),
         ("output.urls", "edi:{}/acks?rotate=daily", "edi: knows no parameters"),
@@ -133,6 +134,7 @@ def test_what_can_be_meant_is_let_through(flags: dict[str, object]) -> None:
 )
 def test_places_in_each_others_way_are_one_named_problem(tmp_path: Path, setting: str, url: str, told: str) -> None:
     (tmp_path / "link").symlink_to("in")
+    (tmp_path / "aside").symlink_to("work/acks")
     first, place = f"jsonl:{tmp_path}/first.jsonl", url.format(tmp_path)
     flags = {"input.url": f"dir:{tmp_path}/in", "state.url": f"sqlite:{tmp_path}/ledger.db"}
 
