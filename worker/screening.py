@@ -7,11 +7,12 @@
 ``tax_id_missing``           no billing provider tax id: the call's required header cannot be written
 ``payer_id_missing``         no payer id in loop 2010BB: the call's required member cannot be written
 ``payer_not_supported``      the payer is not in `claims.payers`
+``claim_number_missing``     no patient control number: no answer could name the claim, so none would be a verdict
 ``npi_malformed``            `local_checks = ["npi"]` only: the billing provider's NPI fails its check digit
 ``charge_malformed``         `local_checks = ["charge"]` only: CLM02 is not a number
 =========================== ======================================================================
 
-contract.md §3 says what the API requires; everything beyond "can it be sent at all" is off unless listed in
+contract.md §3 says what the API requires, x12.md how an answer is told to be a claim's; everything beyond "can it be sent at all" is off unless listed in
 `claims.local_checks`.
 """
 
@@ -49,6 +50,9 @@ def make_screen(settings: ClaimSettings, environment: str) -> Screen:
         if payers and facts.payer_id not in payers:
             text = "the pre-check service does not answer for this claim's payer (claims.payers)"
             return _refused("payer_not_supported", text)
+        if not facts.patient_control_number.strip():
+            text = "the patient control number is missing (CLM01), by which an answer would name the claim"
+            return _refused("claim_number_missing", text)
         for check in extra:
             if reason := check(facts):
                 return reason

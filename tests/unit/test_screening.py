@@ -35,6 +35,8 @@ def test_a_complete_claim_for_a_supported_payer_is_sent() -> None:
         (changed(provider_tax_id=""), "tax_id_missing"),
         (changed(payer_id=""), "payer_id_missing"),
         (changed(payer_id="NOBODY"), "payer_not_supported"),
+        (changed(patient_control_number=""), "claim_number_missing"),
+        (changed(patient_control_number="  "), "claim_number_missing"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_with_a_reason_that_a_clerk_understands(facts: ClaimFacts, code: str) -> None:
