@@ -12,7 +12,7 @@ from worker.sources.moves import open_folder
 from worker.sources.shelves import Quarantine
 
 NOTE = "a.837.reason.json"
-OURS = json.dumps({"code": "not_x12", "text": "why"}, separators=(",", ":"))
+OURS = json.dumps({"code": "not_x12", "text": "why"}, separators=(",", ":")) + "\n"
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def content(shelf: Path) -> dict[str, str]:
 
 
 @pytest.mark.fault(1)
-@pytest.mark.parametrize("written", [len(OURS), 7, 0])
+@pytest.mark.parametrize("written", [len(OURS), len(OURS) - 1, 7, 0])
 def test_a_reason_left_without_its_file_is_taken_over_however_much_of_it_is_there(
     shelf: Path, folder: int, written: int
 ) -> None:

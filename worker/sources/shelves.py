@@ -95,7 +95,7 @@ class Quarantine:
         :raises OSError: if it cannot be moved.
         :raises worker.errors.StateError: if the disk fails.
         """
-        reason = msgspec.json.encode({"code": code, "text": text})
+        reason = msgspec.json.encode({"code": code, "text": text}) + b"\n"
         number = 1
         while True:
             target = numbered(name, number, room=NAME_BYTES - len(REASON_TAIL))
