@@ -220,13 +220,18 @@ def test_what_ends_the_worker_stands_in_its_log_as_well(site: Site) -> None:
     assert ended.stderr.decode() == f"precheck-worker: {last['detail']}\n"
 
 
-def test_help_has_examples_for_every_command(site: Site) -> None:
-    commands = "demo run submit retry inspect check status results pause resume simulate bench"
-    for command in commands.split():
-        done = site.run(command, "--help")
+def test_help_has_examples_for_every_command_and_each_can_be_pasted(site: Site) -> None:
+    commands = re.findall(r"^  (\w+)  ", site.run("--help").stdout.decode().partition("Commands:")[2], re.MULTILINE)
+    assert len(commands) == 14
+    for command in commands:
+        done = site.run(command, "--help", COLUMNS="60")
 
+        examples = done.stdout.decode().partition("Examples:")[2].split("\n")
         assert done.returncode == 0
-        assert b"Examples:" in done.stdout
+        # A line that goes on with another one is two commands to a shell.
+        starts = {(line.split() or [""])[0].partition("=")[0] for line in examples}
+        assert "precheck-worker" in starts
+        assert starts <= {"precheck-worker", "curl", "PRECHECK_INPUT__URL", ""}
 
 
 def test_an_unknown_command_ends_with_2(site: Site) -> None:

@@ -30,7 +30,12 @@ def add_command(app: typer.Typer, name: str, run: Callable[P, int], epilog: str)
             code = 130
         raise typer.Exit(code)
 
-    app.command(name, epilog=epilog)(ending)
+    app.command(name, epilog=_unfolded(epilog))(ending)
+
+
+def _unfolded(examples: str) -> str:
+    """Have every example stand on one line, however long: a folded one is two commands to a shell it is pasted into."""
+    return "\n\n".join(f"\b\n{paragraph}" for paragraph in examples.split("\n\n"))
 
 
 def settings_from(config: Path | None, overrides: dict[str, object] | None = None, *, online: bool = True) -> Settings:
