@@ -12,8 +12,8 @@
 ``charge_malformed``         `local_checks = ["charge"]` only: CLM02 is not a number
 =========================== ======================================================================
 
-contract.md §3 says what the API requires, x12.md how an answer is told to be a claim's; everything beyond "can it be sent at all" is off unless listed in
-`claims.local_checks`.
+contract.md §3 says what the API requires, x12.md how an answer is told to be a claim's; everything beyond "can it be
+sent at all" is off unless listed in `claims.local_checks`.
 """
 
 import re
