@@ -4,7 +4,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from os import _exit
 
@@ -40,20 +40,27 @@ class Interrupted(Exception):
 
 
 async def obey_signals(pipeline: Pipeline, tally: Tally) -> None:
-    """Drain on the first SIGTERM or SIGINT, end at once on the second."""
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        draining = False
+    """Drain on the first SIGTERM or SIGINT, end at once on the second; a terminal that is closed drains, too."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *_hangup()) as signals:
+        calls = 0
         async for number in signals:
-            if draining:
+            # Who closes a terminal does not ask twice: its shell and the kernel both send one, and a manager follows.
+            calls += number != signal.SIGHUP
+            if calls > 1:
                 # A thread ends the process if something shielded holds on to it.
                 last_resort = threading.Timer(ABORT_WITHIN_S, _exit, [128 + number])
                 last_resort.daemon = True
                 last_resort.start()
                 raise Interrupted(128 + number)
-            draining = True
-            tally.stopped_by = signal.Signals(number).name
-            log.info("worker.draining", signal=tally.stopped_by, in_flight=tally.in_flight)
-            pipeline.drain()
+            if not tally.stopped_by:
+                tally.stopped_by = signal.Signals(number).name
+                log.info("worker.draining", signal=tally.stopped_by, in_flight=tally.in_flight)
+                pipeline.drain()
+
+
+def _hangup() -> Sequence[signal.Signals]:
+    """Give SIGHUP, unless it is to be ignored, as under nohup."""
+    return () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
 
 
 def pause_of(state_url: str, ledger: LedgerReads) -> ReadPause:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT at every stage: stop taking, end what is under way, store it, leave; and at once on the second."""
+"""SIGTERM, SIGINT, SIGHUP at every stage: stop taking, end what is under way, store it, leave; at once on a second."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import WORKER, Run, Simulator, Site, wait_until
+from tests.e2e.harness import WORKER, Run, Simulator, Site, log_lines, wait_until
 from tests.faults.crashing import BROKEN, claims_in_flight, put, recover, refusal, rows
 from tests.oracle import assert_silent_about, read_results
 
@@ -120,6 +120,39 @@ def test_a_sink_in_the_middle_of_its_fsync_ends_it_before_the_worker_leaves(site
     assert drained.returncode == 0
     assert len(read_results(site.results)) == noted == answered
     recover(site, given, drained)
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize("further", [[], [signal.SIGHUP], [signal.SIGTERM]])
+def test_a_closed_terminal_drains_however_often_it_is_told_and_whoever_else_tells(
+    site: Site, slow_simulator: Simulator, further: list[int]
+) -> None:
+    put(site.inbox, files=1, claims=5)
+    site.environ["PRECHECK_API__BASE_URL"] = slow_simulator.origin
+
+    drained = site.start("run")
+    wait_until(lambda: slow_simulator.get("stats")["in_flight"] == 5)
+    stop(drained, signal.SIGHUP, *further)
+
+    assert drained.returncode == 0
+    assert [line["signal"] for line in log_lines(drained.stdout) if line["event"] == "worker.draining"] == ["SIGHUP"]
+    assert {result["ambiguous_attempts"] for result in read_results(site.results)} == {0}
+    assert claims_in_flight(site) == set()
+
+
+@pytest.mark.fault(15)
+def test_a_worker_under_nohup_outlives_its_terminal(site: Site, slow_simulator: Simulator) -> None:
+    put(site.inbox, files=1, claims=5)
+    site.environ["PRECHECK_API__BASE_URL"] = slow_simulator.origin
+
+    kept = Run(site, ["run", "--once"], {}, program=("nohup", *WORKER))
+    wait_until(lambda: slow_simulator.get("stats")["in_flight"] > 0)
+    kept.process.send_signal(signal.SIGHUP)
+    kept.wait()
+
+    assert kept.returncode == 0
+    assert b"worker.draining" not in kept.stdout
+    assert len(read_results(site.results)) == 5
 
 
 @pytest.mark.fault(16)

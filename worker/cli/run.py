@@ -44,8 +44,8 @@ def run(
 ) -> int:
     """Take batches from the input, check every claim, leave one result for each.
 
-    Logs go to stdout, one JSON object a line. SIGTERM or SIGINT drains: nothing more is taken, calls under way end,
-    their results are stored; a second signal ends at once and loses nothing.
+    Logs go to stdout, one JSON object a line. SIGTERM, SIGINT or a closed terminal (SIGHUP) drains: nothing more is
+    taken, calls under way end, their results are stored; a second SIGTERM or SIGINT ends at once and loses nothing.
     """
     settings = settings_from(config)
     tally = Tally()
