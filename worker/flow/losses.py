@@ -46,13 +46,14 @@ class Judgement(Enum):
 
 
 class _Case:
-    """The limit and the loss share when the cuts began, and what was seen well below that limit."""
+    """The limit when the cuts began, the loss share there, at least how large it was, and what was seen well below."""
 
-    __slots__ = ("limit", "lost", "ok", "share")
+    __slots__ = ("least_share", "limit", "lost", "ok", "share")
 
-    def __init__(self, limit: float, share: float) -> None:
+    def __init__(self, limit: float, lost: float, count: float) -> None:
         self.limit = limit
-        self.share = share
+        self.share = lost / count
+        self.least_share = _at_least(lost, count)
         self.ok = 0
         self.lost = 0
 
@@ -63,6 +64,7 @@ class _Case:
             self.lost += lost
         else:
             self.share = max(self.share, lost / (ok + lost))
+            self.least_share = max(self.least_share, _at_least(lost, ok + lost))
 
     @property
     def proven(self) -> bool:
@@ -76,6 +78,12 @@ class _Case:
     @property
     def share_below(self) -> float:
         return self.lost / (self.ok + self.lost)
+
+
+def _at_least(lost: float, count: float) -> float:
+    """Return the share less what chance does: a cut is asked for just when chance has made it large."""
+    share = lost / count
+    return share - math.sqrt(share * (1 - share) / count)
 
 
 class _History:
@@ -146,11 +154,11 @@ class Losses:
         if self._case is None and self._excused(limit):
             return False
         if self._case is None:
-            self._case = _Case(limit, share)
+            self._case = _Case(limit, self._lost, count)
         elif limit <= (CONTRAST if self.late else PROOF_DEPTH) * self._case.limit and not outage:
             if not self._case.refuted_by(share):
                 return False
-            self._case = _Case(limit, share)
+            self._case = _Case(limit, self._lost, count)
         self.cuts += 1
         self._ok = self._lost = 0.0
         self._unsettled = limit * (served * self._round_trips if self.late else 1.0)
@@ -188,7 +196,7 @@ class Losses:
     def _conclude(self, case: _Case) -> bool:
         """Close a proven case; whether load is acquitted."""
         self.dismiss()
-        if case.share_below <= SAME_SHARE * case.share:
+        if case.share_below <= SAME_SHARE * case.least_share:
             return False
         self._innocent = self._innocent_most = case.share_below
         return True
