@@ -296,6 +296,20 @@ def test_where_less_load_gets_more_done_the_brake_goes_on_downward_while_answers
     assert pulls == [Pull.HOLD, Pull.HOLD, Pull.LOWER]
 
 
+@pytest.mark.parametrize(("times", "pull"), [(3.0, Pull.RELEASE), (1.6, Pull.LOWER), (1.0, Pull.HOLD)])
+def test_where_a_doubling_got_less_done_the_brake_asks_whether_answers_are_as_fast_as_before_it(
+    times: float, pull: Pull
+) -> None:
+    """Three times as slow at the old limit is not of load; faster than beyond, but slow, is too high a limit still."""
+    brake = Brake()
+    brake.judge(slow(0.0))
+    brake.moved_back(0.0)
+
+    pulls = [brake.judge(slow(latency)) for latency in (2.0, 1.5, math.log(times))]
+
+    assert pulls == [Pull.HOLD, Pull.HOLD, pull]
+
+
 @virtual_time
 async def test_tasks_see_no_more_in_flight_than_the_limit_and_the_observer_sees_each_change() -> None:
     changes: list[LimitChange] = []

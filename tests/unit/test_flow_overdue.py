@@ -86,7 +86,7 @@ def test_slots_of_late_losses_are_given_up_one_by_one_and_those_that_get_answers
     assert found.goodput_in(first, first + delay_s) > 33.0  # of 35.6 that are to be had
 
 
-def changes(name: str) -> list[tuple[float, int]]:
+def changes(name: str, seed: int = 1) -> list[tuple[float, int]]:
     """Run five minutes of a service, and tell when the limit became what."""
     moved: list[tuple[float, int]] = []
 
@@ -96,7 +96,7 @@ def changes(name: str) -> list[tuple[float, int]]:
 
         return AdaptiveLimiter(8, 400, clock=clock, on_change=note)
 
-    play(SERVICES[name], limiter, 1)
+    play(SERVICES[name], limiter, seed)
     return moved
 
 

@@ -2,8 +2,8 @@
 
 ::
 
-    slow start ── doubles a window ──▶ the limit that was last good, or a cut, or slower answers; then back by half, and
-                  on with doubling if the answers are as slow there
+    slow start ── doubles a window ──▶ the limit that was last good, a cut, slower answers, or less done; then back by
+                  half, and on with doubling if the answers are as slow there (`worker.flow.start`)
     climbing  ─── most of the way to the last good limit, a rest there, then ever bolder steps (`worker.flow.climb`)
     cutting   ─── to 0.9, 0.85, 0.8, 0.7 …, each once the one before it is in effect (`worker.flow.losses`)
     holding   ─── while answers are slow (`worker.flow.brake`), or many are overdue (`worker.flow.overdue`)
@@ -25,20 +25,18 @@ window, for otherwise it is not what limits. Where this comes from, and what was
 
 import math
 
-from worker.flow.brake import DARED_TIMES, SLOWER, Brake, Pull
+from worker.flow.brake import DARED_TIMES, Brake, Pull
 from worker.flow.climb import Climb
 from worker.flow.losses import Judgement, Losses
 from worker.flow.overdue import Overdue
 from worker.flow.peak import Peak
 from worker.flow.sample import Latencies, Sample
+from worker.flow.start import SlowStart
 
 LEAST_WINDOW = 16
 CUTS = (0.9, 0.85, 0.8, 0.7)
 SLOW_START_CUT = 0.7
 LEAST_SERVED, MOST_SERVED = 0.3, 0.9  # shares of the limit that a cut by late losses leaves
-SEEMS_SLOWER = math.log(1.25)  # since the last doubling: not sure yet, so one more window is waited for
-TELLING = 32  # answers whose mean latency says something
-PLAINLY = 2.5  # times what chance does
 
 
 class Bound:
@@ -55,12 +53,8 @@ class Bound:
         self.good: float | None = None
         self._initial = self.limit
         self._maximum = float(maximum)
-        self._slow_until = float(min(last_good or maximum, maximum))
-        self._slow = self.limit < self._slow_until
+        self._start = SlowStart(self.limit, float(min(last_good or maximum, maximum)))
         self._cut_at = -math.inf
-        self._before_doubling = math.inf
-        self._doubted = False  # whether the last doubling seems to have made answers slower
-        self._waited = False  # whether one more window was waited for to see that
         self._latency_s = math.inf
         self._before = self.limit  # of the last window: most answers of this one began under it
         self._late = False  # whether the last cut was for losses that take long to be known
@@ -80,11 +74,11 @@ class Bound:
         self._answers.add(latency_s)
         self._overdue.answered(latency_s)
         self._losses.answered()
-        return self._answers.count >= self._width * self.limit and self._answers.count >= LEAST_WINDOW
+        return self._answers.count >= self._start.width * self.limit and self._answers.count >= LEAST_WINDOW
 
     def idle(self) -> None:
         """Take note that fewer are under way than may be."""
-        self._overdue.idle = True
+        self._overdue.idle = self._start.idle = True
 
     def lost(self, now: float, latency_s: float) -> None:
         """Take note of an attempt that was lost; `now` on any clock, always the same."""
@@ -101,8 +95,7 @@ class Bound:
 
     def restart(self, now: float) -> None:
         """Begin slowly again, up to the limit that was last good."""
-        self._slow_until = self.good or self._maximum
-        self._slow = self._initial < self._slow_until
+        self._start = SlowStart(self._initial, self.good or self._maximum)
         self._cut_at = now
         self._losses.restart()
         self._peak.forget()
@@ -119,9 +112,9 @@ class Bound:
             limit = max(ceiling, self.limit - 1)
         else:
             ceiling = min(self.good or self.limit, self.limit)
-            limit = self.limit * (SLOW_START_CUT if self._slow else CUTS[min(self._losses.cuts, len(CUTS)) - 1])
+            limit = self.limit * (SLOW_START_CUT if self._start.on else CUTS[min(self._losses.cuts, len(CUTS)) - 1])
         self._climb.after_cut(self.limit, ceiling)
-        self._slow = self._doubted = False
+        self._start.stop()
         self._cut_at = now
         self._move(limit, "cut", now)
 
@@ -142,11 +135,17 @@ class Bound:
         self._answers = Latencies()
         self._lost = 0
         self.full = False
-        self._width = 1.0
+        self._start.open_window(now)
         self._overdue.open_window(now)
 
     def close_window(self, now: float) -> None:
-        """Learn from the window that is complete."""
+        """Learn from the window that is complete, or from a part of it."""
+        complete = self._start.complete
+        if self._start.look(self._answers.count, now):
+            self._undo_doubling(now)
+            return
+        if not complete:
+            return
         sample, lost, full, before = self._answers.sample(), self._lost, self.full, self.limit
         self._missing = self._overdue.window_closed(self.limit, now)
         if now - self._cut_at > self._losses.late_s:
@@ -168,21 +167,21 @@ class Bound:
     def _listen(self, sample: Sample, now: float) -> None:
         """Learn from how long the answers of a full window took."""
         passed = self._peak.passed(self._before, sample) and self._peak.limit < self.limit
-        doubling = self._slow or self._before_doubling < math.inf
+        doubling = self._start.on or self._start.judging
         if not passed or doubling or self._brake.comparing:
             self._follow(self._brake.judge(sample), sample, now)
             return
         log_step = math.log(self._peak.limit / self.limit)
-        self._doubted = False
+        self._start.stop()
         self._move(self._peak.limit, "eased", now)
         self._brake.moved_to_compare(sample.log_latency, log_step)
         self._climb.eased(self.limit)
 
     def _follow(self, pull: Pull, sample: Sample, now: float) -> None:
         if pull is Pull.FREE:
-            self._grow(sample.log_latency, now)
+            self._grow(sample, now)
         elif pull is Pull.DARE:
-            self._doubted = False
+            self._start.stop()
             self._set(self.limit * DARED_TIMES, "dared")
         elif pull is Pull.UNDO:
             self._set(self.limit / DARED_TIMES, "undone")
@@ -190,42 +189,39 @@ class Bound:
             self._set(self.limit / DARED_TIMES**2, "eased")
             self._climb.eased(self.limit)
         elif pull is Pull.LOWER:
+            self._start.stop()
             self._move(self.limit / math.sqrt(2), "eased", now)
             self._brake.moved_to_compare(sample.log_latency, -math.log(2) / 2)
         elif pull is Pull.RELEASE:
-            self._slow = self._slow or self._doubted
-            self._climb_boldly(1 / 8 if self._slow else 1 / 32)
-            self._grow(sample.log_latency, now)
-        elif sample.log_latency - self._before_doubling > SLOWER:
+            self._start.resume()
+            self._climb_boldly(1 / 8 if self._start.on else 1 / 32)
+            self._grow(sample, now)
+        elif self._start.slowed(sample):
             self._doubt(sample, now)
         else:
-            self._slow = False
+            self._start.on = False
 
     def _doubt(self, sample: Sample, now: float) -> None:
         """Undo a doubling that made answers slower for two windows, and see whether that makes them faster."""
-        if not self._doubted:
-            self._doubted = True
-            if sample.log_latency - self._before_doubling > SLOWER + PLAINLY * sample.noise:
-                self._width = 0.5  # plainly slower: a half window more is enough
-            return
-        self._move(self.limit / 2, "undone", now)
-        self._brake.moved_to_compare(sample.log_latency, -math.log(2))
-        self._leave_slow_start()
+        if self._start.doubts(sample):
+            self._start.stop(resumable=True)
+            self._move(self.limit / 2, "undone", now)
+            self._brake.moved_to_compare(sample.log_latency, -math.log(2))
 
-    def _grow(self, log_latency: float, now: float) -> None:
-        if not self._slow:
-            self._leave_slow_start()
-            if not self._late or self._climb.below(self.limit) or self._may_step(now):
-                self._set(self.limit + self._climb.step(self.limit), "grew")
+    def _undo_doubling(self, now: float) -> None:
+        """Undo a doubling after which less gets done, and see whether answers are as fast as before it."""
+        before = self._start.before
+        self._start.stop(resumable=True)
+        self._move(self._start.limit_before, "undone", now)
+        self._brake.moved_back(before)
+
+    def _grow(self, sample: Sample, now: float) -> None:
+        if self._start.on:
+            self._set(self._start.next_limit(self.limit, sample), "slow_start")
             return
-        if self.limit >= TELLING and log_latency - self._before_doubling > SEEMS_SLOWER and not self._waited:
-            self._waited = True  # the first window after a doubling still holds attempts from before it
-            return
-        self._before_doubling = log_latency
-        self._doubted = self._waited = False
-        grown = min(2 * self.limit, self._slow_until)
-        self._slow = grown < self._slow_until
-        self._set(grown, "slow_start")
+        self._start.stop()
+        if not self._late or self._climb.below(self.limit) or self._may_step(now):
+            self._set(self.limit + self._climb.step(self.limit), "grew")
 
     def _may_step(self, now: float) -> bool:
         """Wait with the next step until the last one would have lost something, unless all of it comes back."""
@@ -233,10 +229,6 @@ class Bound:
             return False
         self._next_step_at = now + self._losses.late_s
         return True
-
-    def _leave_slow_start(self) -> None:
-        self._slow = False
-        self._before_doubling = math.inf
 
     def _climb_boldly(self, share: float) -> None:
         """Forget what seemed to be the best limit: what held it back was not the load."""

@@ -12,7 +12,8 @@ above 1.15 more load gets less done: a step up is undone, and the limit eased by
 ========== =============================================================================================
 
 After a step down the same part tells whether less load gets more done: then, while answers are still slow, the next
-step down follows.
+step down follows. Where a doubling got less done, that is known before; what is asked is whether the load was why.
+Answers took more than twice as long, so if they still do at the old limit it was not.
 """
 
 import math
@@ -28,6 +29,7 @@ FIRST_PATIENCE, LONGEST_PATIENCE = 5, 64
 SETTLING_DOWN, SETTLING_UP = 2, 1  # windows in which attempts from before a move end
 COMPARED_FAR, COMPARED_DOWN, COMPARED_UP = 1, 4, 3  # windows after that; a step far down shows sooner
 FAR = -0.5
+STILL_SLOW = math.log(2.5)  # after a doubling that got less done: more than twice, for then the load is not why
 LEARNED = 200  # answers that tell what is usual
 BEYOND_CHANCE = 3.0  # standard deviations
 
@@ -55,6 +57,7 @@ class Brake:
         self._before = 0.0
         self._log_step = 0.0  # how far the limit was moved for a comparison; zero while none is under way
         self._after: list[float] = []
+        self._less_done = False  # beyond the limit that was moved back to
 
     @property
     def comparing(self) -> bool:
@@ -86,6 +89,12 @@ class Brake:
         """Note that the limit was moved by this much, from where this was the latency: what follows is compared."""
         self._held.clear()
         self._before, self._log_step, self._after = before, log_step, []
+        self._less_done = False
+
+    def moved_back(self, before: float) -> None:
+        """Note that a doubling was undone, for it got less done; before it, this was the latency at this limit."""
+        self.moved_to_compare(before, -math.log(2))
+        self._less_done = True
 
     def _compare(self, log_latency: float) -> Pull:
         self._after.append(log_latency)
@@ -97,7 +106,10 @@ class Brake:
         if len(self._after) < settling + compared:
             return Pull.HOLD
         after = sum(self._after[settling:]) / compared
-        followed = (after - self._before) / self._log_step
+        if self._less_done:
+            followed = 0.0 if after - self._before > STILL_SLOW else math.inf
+        else:
+            followed = (after - self._before) / self._log_step
         if followed < FOLLOWS:
             self.limit_moved()
             self._usual = after
