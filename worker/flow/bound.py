@@ -171,10 +171,10 @@ class Bound:
         if not passed or doubling or self._brake.comparing:
             self._follow(self._brake.judge(sample), sample, now)
             return
-        log_step = math.log(self._peak.limit / self.limit)
+        before, limit = self.limit, self._peak.top(self.limit)
         self._start.stop()
-        self._move(self._peak.limit, "eased", now)
-        self._brake.moved_to_compare(sample.log_latency, log_step)
+        self._move(limit, "eased", now)
+        self._brake.moved_to_compare(sample.log_latency, math.log(limit / before))
         self._climb.eased(self.limit)
 
     def _follow(self, pull: Pull, sample: Sample, now: float) -> None:
