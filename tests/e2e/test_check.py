@@ -1,6 +1,7 @@
 """`check` says what is wrong with token, health and clock, and what to do about it."""
 
 import asyncio
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from threading import Event, Thread
 
 import pytest
 
-from tests.e2e.harness import Run, Simulator, Site
+from tests.e2e.harness import WORKER, Run, Simulator, Site
 from tests.e2e.test_whole_path import put
 from tests.integration.clients import always
 from tests.integration.faultserver import FaultServer, Script
@@ -197,3 +198,43 @@ def test_a_look_at_folders_that_are_well_makes_none(site: Site) -> None:
 
     assert done.returncode == 0
     assert [path.name for path in site.inbox.parent.iterdir()] == ["in"]
+
+
+def test_places_that_cannot_be_looked_at_are_named_instead_of_ending_the_check(site: Site) -> None:
+    """As where a folder above may not be entered; a name that is too long is so for root as well."""
+    long = "x" * 300
+
+    done = site.run(
+        "check",
+        PRECHECK_INPUT__URL=f"dir:{long}/in",
+        PRECHECK_OUTPUT__URLS=f'["jsonl:{long}/r.jsonl", "edi:{long}/edi"]',
+        PRECHECK_STATE__URL=f"sqlite:{long}/l.db",
+    )
+
+    failed = [line for line in done.stdout.decode().splitlines() if line.startswith("FAIL")]
+    assert [line.split()[1] for line in failed] == ["input", "output", "output", "state"]
+    assert all("cannot be looked at: File name too long; name another place" in line for line in failed)
+    assert done.returncode == 2
+    assert done.stderr == b""
+
+
+def test_a_ledger_that_cannot_be_written_is_told(site: Site) -> None:
+    site.run_once()
+    site.ledger.chmod(0o400)
+
+    as_others = ("setpriv", "--bounding-set=-dac_override") if os.geteuid() == 0 else ()  # root may write anything
+    done = Run(site, ["check"], {}, program=(*as_others, *WORKER)).wait()
+
+    assert "cannot be written by this user" in lines_of(done)["state"]
+    assert done.returncode == 3
+
+
+@pytest.mark.parametrize("command", ["report --output {}", "submit {}"])
+def test_a_named_path_that_cannot_be_looked_at_is_told(site: Site, command: str) -> None:
+    site.run_once()
+
+    done = site.run(*command.format(f"{'x' * 300}/y").split())
+
+    assert done.returncode == 2
+    assert b"File name too long" in done.stderr
+    assert b"task.failed" not in done.stderr

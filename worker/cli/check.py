@@ -26,6 +26,7 @@ from worker.ledger import is_shared, read_state
 from worker.openfiles import provide_open_files
 from worker.precheck import open_client
 from worker.settings import FlowSettings, InputSettings, Settings, warnings_of
+from worker.standing import kind_at
 
 EPILOG = """Examples:
 
@@ -167,13 +168,17 @@ def _shared_state(settings: Settings) -> list[Finding]:
 
 def _file_of_state(settings: Settings) -> Finding:
     path = Path(settings.state.url.partition(":")[2])
-    if not path.exists():
-        return look_at_folder("state", path.parent)
+    places = [look_at_file("state", path), look_at_folder("state", path.parent)]
     try:
-        claims = anyio.run(_count_claims, settings)
+        claims = anyio.run(_count_claims, settings) if kind_at(path) != "nothing" else None
+    except OSError:
+        return places[0]  # which says why
     except StateError as error:
         return Finding("state", ok=False, detail=str(error), code=3)
-    return Finding("state", ok=True, detail=f"{path}, {claims:,} claims in it")
+    wrong = next((place for place in places if not place.ok), None)
+    return wrong or Finding(
+        "state", ok=True, detail=places[1].detail if claims is None else f"{path}, {claims:,} claims in it"
+    )
 
 
 async def _count_claims(settings: Settings) -> int:

@@ -7,6 +7,7 @@ import msgspec
 
 from worker.errors import SettingsError
 from worker.sources.spool import look_at_spool
+from worker.standing import in_words, kind_at
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -29,9 +30,13 @@ def look_at_input(folder: Path) -> Finding:
 
 def look_at_file(what: str, path: Path) -> Finding:
     """Look at a file that is written to, or at the folder that it would be made in."""
-    if not path.exists():
+    try:
+        kind = kind_at(path)
+    except OSError as error:
+        return Finding(what, ok=False, detail=in_words(error, path), code=3)
+    if kind == "nothing":
         return look_at_folder(what, path.parent)
-    if not path.is_file():
+    if kind != "file":
         return Finding(what, ok=False, detail=f"{path} is no regular file; name another one", code=2)
     if not os.access(path, os.R_OK | os.W_OK):
         return Finding(what, ok=False, detail=f"{path} cannot be written by this user; chown or chmod it", code=3)
@@ -41,8 +46,11 @@ def look_at_file(what: str, path: Path) -> Finding:
 def look_at_folder(what: str, folder: Path) -> Finding:
     """Look at a folder without changing anything: is it there, or could it be made, and may we write?"""
     nearest = folder
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+    try:
+        while (kind := kind_at(nearest)) == "nothing" and nearest != nearest.parent:
+            nearest = nearest.parent
+    except OSError as error:
+        return Finding(what, ok=False, detail=in_words(error, nearest), code=3)
+    if kind != "folder" or not os.access(nearest, os.W_OK | os.X_OK):
         return Finding(what, ok=False, detail=f"{nearest} cannot be written by this user; chown or chmod it", code=3)
-    return Finding(what, ok=True, detail=f"{folder}" if folder.exists() else f"{folder} (will be made)")
+    return Finding(what, ok=True, detail=f"{folder}" if nearest == folder else f"{folder} (will be made)")

@@ -20,6 +20,7 @@ from worker.reconciliation import balances
 from worker.reporting import Figures, Report, render
 from worker.result import Disposition
 from worker.settings import Settings
+from worker.standing import kind_at
 
 EPILOG = """Examples:
 
@@ -107,9 +108,9 @@ def _write(target: Path, page: bytes, *, force: bool) -> None:
 
     :raises SettingsError: if it is there, or cannot be written.
     """
-    if target.exists() and not target.is_file():  # a rename would put the page in the place of a pipe or device
-        raise SettingsError([f"--output: cannot write {target}: Is no regular file"])
     try:
+        if kind_at(target) not in ("nothing", "file"):  # a rename would put the page in the place of a pipe or device
+            raise SettingsError([f"--output: cannot write {target}: Is no regular file"])
         fd, draft = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)  # 0600
         try:
             with os.fdopen(fd, "wb") as file:

@@ -20,6 +20,7 @@ from worker.settings import InputSettings
 from worker.sources.names import displayed, passed_over
 from worker.sources.readiness import Sight, ref_of, too_large
 from worker.sources.reading import SMALL_BYTES, Candidate, NotAFile, Reading, SurveyOf, Unreadable, read_through
+from worker.standing import in_words, kind_at
 from worker.x12 import Finding, Survey, survey
 
 BYTES_AT_ONCE = 16 << 20
@@ -174,9 +175,13 @@ class ListedFiles:
 
 
 def _problem_with(path: Path) -> str | None:
-    if not path.exists():
+    try:
+        kind = kind_at(path)
+    except OSError as error:
+        return in_words(error, path)
+    if kind == "nothing":
         return f"{path} does not exist"
-    if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
+    if kind == "folder" and not os.access(path, os.R_OK | os.X_OK):
         return f"{path} may not be listed by this user"
     return None
 

@@ -22,6 +22,7 @@ from worker.errors import SettingsError, StateError, StorageFull
 from worker.sources.leases import Mount, mount_of
 from worker.sources.moves import NO_ROOM, make_folder, open_folder
 from worker.sources.workfolder import WorkFolder
+from worker.standing import in_words, kind_at
 
 NEIGHBOURS = ("work", "archive", "quarantine")
 
@@ -144,9 +145,13 @@ def look_at_spool(incoming: Path) -> None:
 def _demand_folder(incoming: Path) -> None:
     if incoming.name in {"", *NEIGHBOURS}:
         raise SettingsError([f"input.url: {incoming} cannot be the input: {', '.join(NEIGHBOURS)} stand beside it"])
-    if not incoming.exists():
+    try:
+        kind = kind_at(incoming)
+    except OSError as error:
+        raise SettingsError([f"input.url: {in_words(error, incoming)}"]) from None
+    if kind == "nothing":
         raise SettingsError([f"input.url: {incoming} does not exist: mkdir -p {shlex.quote(str(incoming))}"])
-    if not incoming.is_dir():
+    if kind != "folder":
         raise SettingsError([f"input.url: {incoming} is not a folder"])
     if not os.access(incoming, os.R_OK | os.W_OK | os.X_OK):
         raise SettingsError([f"input.url: {incoming} must be readable and writable for this worker"])

@@ -1,0 +1,34 @@
+"""What stands at a path that somebody has named, and in words why that cannot be told.
+
+Not `Path.exists` and its like: they raise where we have no right to look, or a name is too long.
+"""
+
+import errno
+import shlex
+import stat
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["nothing", "file", "folder", "other"]
+
+
+def kind_at(path: Path) -> Kind:
+    """Tell what stands at `path`, symlinks followed.
+
+    :raises OSError: if that cannot be told; `in_words` says why.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "nothing"
+    if stat.S_ISREG(mode):
+        return "file"
+    return "folder" if stat.S_ISDIR(mode) else "other"
+
+
+def in_words(error: OSError, path: Path) -> str:
+    """Say why it cannot be told what stands at `path`, and what to do."""
+    if error.errno == errno.EACCES:
+        shown = shlex.quote(str(path.parent))
+        return f"{path} cannot be looked at by this user; chmod or chown its folders (namei -l {shown} shows them)"
+    return f"{path} cannot be looked at: {error.strerror}; name another place"
