@@ -32,6 +32,7 @@ ODD_NAMES = (
     b"a b'c\"d;e.837",
     b"%s%n{0}",
     b"owner",
+    b"reading",
 )
 
 
@@ -112,8 +113,8 @@ class SpoolFolder:
         return {path.name for path in self.incoming.iterdir()}
 
     def held(self) -> list[str]:
-        """What lies in the work folders, but for the owner files."""
-        return sorted(path.name for path in self.root.glob("work/*/*") if path.name != "owner")
+        """What lies in the work folders, but for whose they are and what is being read."""
+        return sorted(path.name for path in self.root.glob("work/*/*") if path.name not in ("owner", "reading"))
 
     def archived(self) -> list[str]:
         """What lies in the archive, whatever the day."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import count
+from threading import Event
 from typing import Any
 
 from structlog.tracebacks import ExceptionDictTransformer
@@ -25,9 +26,11 @@ from worker.precheck.verdict import HttpAnswer, Rules, judge
 from worker.result import Verdict
 from worker.sinks import jsonl
 from worker.sinks.scan import Scan
+from worker.sources import reading
+from worker.sources.reading import Reading, SurveyOf
 from worker.telemetry import logs
 from worker.telemetry.watchdog import watch_loop
-from worker.x12 import ClaimFacts, SplitClaim, Survey, split
+from worker.x12 import ClaimFacts, Single, SplitClaim, Survey, read_single, split
 
 SLOW_FSYNC_S = 0.7
 BLOCKED_S = 4.0
@@ -115,6 +118,23 @@ def that_dies_in_splitting() -> None:
     vars(preparing)["split"] = split_to_death
 
 
+def that_dies_in_reading() -> None:
+    """Let reading a file with such a claim, small or large, end the process before it is taken."""
+    read_through = reading.read_through
+
+    def read_single_to_death(data: bytes) -> Single | None:
+        if POISON.encode() in data:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read_single(data)
+
+    def read_through_to_death(fd: int, survey: SurveyOf, stopped: Event) -> Reading:
+        if POISON.encode() in os.pread(fd, 4096, 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read_through(fd, survey, stopped)
+
+    vars(reading).update(read_single=read_single_to_death, read_through=read_through_to_death)
+
+
 def that_logs_local_variables() -> None:
     """Let a bug be told as rich and structlog tell it by default: with all that was at hand."""
     with_a_bug_in_reading_answers()
@@ -150,6 +170,7 @@ FAULTS = {
         with_a_bug_in_reading_answers,
         with_a_bug_in_splitting,
         that_dies_in_splitting,
+        that_dies_in_reading,
         that_logs_local_variables,
     )
 }

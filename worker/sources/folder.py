@@ -67,8 +67,7 @@ class Folder:
         self._clock = clock
         self._examiner = Examiner(survey)
         self._again = math.inf
-        self._near = False
-        self._lost = False
+        self._near = self._lost = False
         self._begun: deque[Held] = deque()
         self.times_opened = 0
 
@@ -89,7 +88,7 @@ class Folder:
         self._scan = Scan(spool.incoming)
         ask = self._ask_kernel and leases_tell(spool.mount)
         at_once = msgspec.structs.replace(self._rules, renamed=True)
-        self._incoming = Place(spool.incoming, self._rules, ask=ask, ours=False)
+        self._incoming = Place(spool.incoming, self._rules, ask=ask, ours=False, witness=spool.work.witness)
         self._working = Place(spool.work.fd, at_once, ask=False, ours=True)
         self._take_over_at = -math.inf
         self.times_opened += 1
@@ -157,7 +156,8 @@ class Folder:
     def _look_at_found(self, limit: int) -> None:
         if self.held.found:
             meet_again(self._spool.work.fd, self.held, self._heir)
-        self._begun.extend(self.held.returned.next(self._spool.work.fd))
+        if not self._spool.work.witness.holds_back:
+            self._begun.extend(self.held.returned.next(self._spool.work.fd))
         for _ in range(len(self._begun)):
             if self._full(limit):
                 return
@@ -179,7 +179,7 @@ class Folder:
             if number >= NAMES_PER_LOOK or self._full(limit) or self._monotonic() >= until:
                 return False
         self._scan.end()
-        self._incoming.sightings.sweep(self._scan.passed)
+        self._incoming.end_pass(self._scan.passed)
         return True
 
     def _full(self, limit: int) -> bool:

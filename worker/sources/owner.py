@@ -37,6 +37,11 @@ def lock(folder_fd: int, *, create: bool = False) -> int | None:
     return None
 
 
+def has_owner(folder_fd: int) -> bool:
+    """Tell whether a worker, living or dead, has this folder, or has left something in it."""
+    return os.access(OWNER, os.F_OK, dir_fd=folder_fd, follow_symlinks=False)
+
+
 def read_will(owner_fd: int) -> bytes:
     """Read what the owner has left; empty if it has left nothing.
 

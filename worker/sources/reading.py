@@ -162,12 +162,16 @@ class LargeReader:
         self._stopped = Event()
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="survey")
         self._running: list[Future[Reading]] = []
+        self._alone = False
 
-    def start(self, candidate: Candidate) -> Future[Reading] | None:
-        """Begin to read a file that stays open until it is read; None if enough are being read."""
+    def has_room(self, *, alone: bool = False) -> bool:
+        """Tell whether a file may be begun now: beside those being read, or `alone`."""
         self._running = [future for future in self._running if not future.done()]
-        if len(self._running) >= READERS:
-            return None
+        return not self._running or (len(self._running) < READERS and not alone and not self._alone)
+
+    def start(self, candidate: Candidate, *, alone: bool = False) -> Future[Reading]:
+        """Begin to read a file, for which there must be room; it stays open until it is read."""
+        self._alone = alone
         if candidate.lease is Lease.GRANTED:
             unlease(candidate.fd)  # nobody shall wait for us that long; it is asked again afterwards
         fd = os.dup(candidate.fd)

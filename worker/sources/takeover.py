@@ -20,6 +20,7 @@ from worker.sources.names import is_at_rest
 from worker.sources.owner import OWNER, lock, read_will
 from worker.sources.putaway import PutAway
 from worker.sources.scan import names_in
+from worker.sources.witness import READING, forget_notes
 from worker.sources.workfolder import WorkFolder, held_in, refs_of
 from worker.x12 import Finding
 
@@ -95,6 +96,7 @@ def _inherit(root_fd: int, name: str, ours: WorkFolder, heir: Heir) -> list[bool
 
 
 def _inherit_locked(root_fd: int, name: str, folder: int, owner: int, ours: WorkFolder, heir: Heir) -> list[bool]:
+    ours.witness.learn(folder)
     refs = list(refs_of(folder, held_in(folder)).values())
     if not refs:
         return _empty(root_fd, name, folder, ours)
@@ -105,7 +107,7 @@ def _inherit_locked(root_fd: int, name: str, folder: int, owner: int, ours: Work
 def _empty(root_fd: int, name: str, folder: int, ours: WorkFolder) -> list[bool]:
     moved = []
     for entry in names_in(folder):
-        if entry == OWNER:
+        if entry in (OWNER, READING):
             continue
         with suppress(OSError):  # of a batch that has left it, or never came: it may be in ours by now
             os.rmdir(entry, dir_fd=folder)
@@ -114,6 +116,7 @@ def _empty(root_fd: int, name: str, folder: int, ours: WorkFolder) -> list[bool]
         moved.append(is_at_rest(entry))
         crashpoint("recovery_work_moved")
     crashpoint("recovery_work_emptied")
+    forget_notes(folder)
     os.unlink(OWNER, dir_fd=folder)
     crashpoint("recovery_owner_removed")
     os.rmdir(name, dir_fd=root_fd)

@@ -5,6 +5,7 @@
     work/
       host-17/                 one folder a worker
         owner                  locked (flock) for as long as the worker lives
+        reading                what it is reading outside (`worker.sources.witness`)
         2f1c-batch_7.837       a batch being worked on: inode, "-", original name
         2f1e.2.40-b.837        … one begun again (`worker.sources.returned`)
         2f1f.0.40.r-c.837      … one at rest, whose worker was stopped
@@ -26,9 +27,10 @@ from worker.crashpoint import crashpoint
 from worker.errors import SettingsError
 from worker.sources.moves import make_folder, open_folder
 from worker.sources.names import entry_for, original_of
-from worker.sources.owner import OWNER, lock, read_will, write_will
+from worker.sources.owner import OWNER, has_owner, lock, read_will, write_will
 from worker.sources.readiness import ref_of, sight_of
 from worker.sources.scan import names_in, walk
+from worker.sources.witness import Witness
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):
@@ -62,7 +64,7 @@ def refs_of(folder_fd: int, batches: Iterable[Held]) -> dict[str, str]:
 
 
 class WorkFolder:
-    """Our own folder, locked; `fd` is the open folder."""
+    """Our own folder, locked; `fd` is the open folder, `witness` the notes in it."""
 
     def __init__(self, root_fd: int, worker_id: str, will: bytes = b"") -> None:
         """Lock the folder of this id, or of this id and a number if another worker has it, or has died and left it.
@@ -72,19 +74,22 @@ class WorkFolder:
         self._root = root_fd
         self._will = will
         self._lock: int | None
-        self.name, self.fd, self._lock = self._claim(worker_id)
+        self.name, self.fd, self._lock, died = self._claim(worker_id)
+        self.witness = Witness(self.fd, wary=died)
 
-    def _claim(self, worker_id: str) -> tuple[str, int, int]:
+    def _claim(self, worker_id: str) -> tuple[str, int, int, bool]:
+        """Give name, folder, lock, and whether somebody has had this folder and not cleared it away."""
         for number in range(1, 1000):
             name = worker_id if number == 1 else f"{worker_id}.{number}"
             fd = self._made(name)
             try:
+                died = has_owner(fd)
                 owner = self._lock_ours(fd)
             except BaseException:
                 os.close(fd)
                 raise
             if owner is not None:
-                return name, fd, owner
+                return name, fd, owner, died
             os.close(fd)
         raise SettingsError([f"input.url: a thousand workers are named {worker_id}"])
 
@@ -155,6 +160,7 @@ class WorkFolder:
     def unlock(self) -> None:
         """Let go of the lock, so that the folder can be opened anew."""
         if self._lock is not None:
+            self.witness.close()
             os.close(self._lock)
             self._lock = None
 
@@ -173,6 +179,7 @@ class WorkFolder:
 
     def _kept(self) -> bool:
         """Tell whether any batch lies here, and remove the folders of those that have gone."""
+        self.witness.close()
         for name in names_in(self.fd):
             with suppress(OSError):  # a batch, or a folder with one
                 os.rmdir(name, dir_fd=self.fd)
