@@ -45,18 +45,23 @@ def endpoint() -> str:
 
 
 class Relay:
-    """Hands bytes on to a server, as long as it is started; `kill` cuts every connection and refuses others."""
+    """Hands bytes on to a server, as long as it is started; `kill` cuts every connection and refuses others.
+
+    Once `mute` was called it takes connections and bytes as a machine that stands still does: nothing comes of them.
+    """
 
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
         self._target = (parts.hostname or "", parts.port or 0)
-        self._port = free_port()
+        self.port = free_port()
         self._sockets: set[socket.socket] = set()
         self._listening: socket.socket | None = None
-        self.url = f"http://127.0.0.1:{self._port}"
+        self._passing = threading.Event()
+        self._passing.set()
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        self._listening = socket.create_server(("127.0.0.1", self._port))
+        self._listening = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._accept, args=(self._listening,), daemon=True).start()
 
     def kill(self, number: int = signal.SIGKILL) -> None:
@@ -72,6 +77,9 @@ class Relay:
         self.kill()
         self.start()
 
+    def mute(self) -> None:
+        self._passing.clear()
+
     def _accept(self, listening: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -84,6 +92,7 @@ class Relay:
     def _pump(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
+                self._passing.wait()
                 target.sendall(data)
         for one in (source, target):
             with contextlib.suppress(OSError):

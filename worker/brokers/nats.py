@@ -8,11 +8,12 @@ for a pull or a sign of life that went with the old one is gone.
 """
 
 import asyncio
+import contextlib
 import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 
+import anyio
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
@@ -29,6 +30,7 @@ from worker.errors import SettingsError, SinkUnavailable, WorkerError
 PORT = 4222
 CONNECT_TIMEOUT_S = 5
 ANSWER_TIMEOUT_S = 10.0
+CLOSE_WITHIN_S = 2.0
 AT_ONCE = 256
 STREAM_NOT_FOUND = 10059
 CONSUMER_NOT_FOUND = 10014
@@ -116,18 +118,17 @@ class Session:
         """Disconnect; idempotent."""
         client, self._client = self._client, None
         if client is not None and not client.is_closed:
-            try:
+            # The library waits until all that it has still to say is taken: for ever, if the server has stopped taking.
+            with anyio.move_on_after(CLOSE_WITHIN_S), contextlib.suppress(nats.errors.Error, OSError):
                 await client.close()
                 await asyncio.sleep(0)  # the library does not wait for its transport to close
-            except (nats.errors.Error, OSError):
-                return
 
 
 async def _unheard(_: Exception) -> None:
     """Take what the library would log: the calls that fail tell it as well, and are translated."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def translated(
     address: Address, unavailable: type[WorkerError], *, missing: type[WorkerError] | None = None
 ) -> Iterator[None]:

@@ -9,10 +9,11 @@ The library's "robust" connections are not used: they restore channels that cons
 import asyncio
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import aio_pika
+import anyio
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, FieldValue
 from aio_pika.exceptions import (
     AMQPChannelError,
@@ -35,6 +36,7 @@ from worker.errors import SettingsError, SinkUnavailable, WorkerError
 PORT, TLS_PORT = 5672, 5671
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 30.0
+CLOSE_WITHIN_S = 2.0
 HEARTBEAT_S = 20
 AT_ONCE = 256
 CONTENT_TYPE = "application/EDI-X12"
@@ -109,10 +111,12 @@ class Session:
         """Disconnect; idempotent."""
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
-            try:
+            # The library waits for the broker's good-bye: for a minute, if that has stopped taking what we send.
+            with (
+                anyio.move_on_after(CLOSE_WITHIN_S),
+                suppress(AMQPError, ChannelInvalidStateError, OSError, RuntimeError),
+            ):
                 await connection.close()
-            except (AMQPError, ChannelInvalidStateError, OSError, RuntimeError):
-                return
 
 
 @contextmanager

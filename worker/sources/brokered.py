@@ -33,6 +33,7 @@ log = structlog.get_logger()
 
 FETCH_WAIT_S = 1.0
 SOON_S = 0.05
+FILLED_WITHIN_S = 1.5
 
 
 class BrokerSource:
@@ -128,7 +129,9 @@ class BrokerSource:
         """Give back what is not settled, and end the session."""
         filling, self._filling = self._filling, None
         if filling is not None:
-            with contextlib.suppress(SourceUnavailable, SettingsError):
+            await asyncio.wait((filling,), timeout=FILLED_WITHIN_S)
+            filling.cancel()  # what it would have brought from a broker that does not answer comes again
+            with contextlib.suppress(SourceUnavailable, SettingsError, asyncio.CancelledError):
                 await filling
         leases, self._leases = self._leases, None
         if leases is not None:

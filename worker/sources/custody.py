@@ -27,6 +27,7 @@ from worker.sources.suspects import Suspects
 log = structlog.get_logger()
 
 BURY_AGAIN_S = 1.0
+GIVE_BACK_WITHIN_S = 2.0
 
 
 class Custody:
@@ -125,7 +126,9 @@ class Custody:
         handles = self._dropped(refs)
         with contextlib.suppress(SourceUnavailable):
             await self._attempts.forgive(begun)
-        await self._inlet.give_back(handles)
+        # A broker that does not answer has them free once our session or their lease is over: nobody waits for it.
+        with anyio.move_on_after(GIVE_BACK_WITHIN_S):
+            await self._inlet.give_back(handles)
 
     async def bury(self, ref: str, code: str, text: str) -> None:
         """Put a message with the dead letters, then acknowledge it; if that fails now, it comes again."""
