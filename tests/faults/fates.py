@@ -38,6 +38,7 @@ STOPS = "nobody knows what is on the disk, or the worker cannot begin"
 PAUSES = "there is no room for now: what was written is taken back, and tried again"
 UNTOLD = "but where it is only the limit to be remembered, which goes without"
 FULL = "ledger: {ledger}: no room left on the device"
+SEE = "see whether this user may read and write it and its folder"
 LATER = "nothing is lost by waiting: the folder is looked at, or the file moved, again"
 
 FATES = (
@@ -58,9 +59,9 @@ FATES = (
     Fate(r'openat\(.*"state", (?!.*O_DIRECTORY)', ANY, None, None, "SQLite's, to sync the folder: as above"),
     Fate(r"fsync\(<state>", ANY, "ledger: cannot (make {ledger}|sync {spool}/state): {error}", None, STOPS),
     Fate(r'openat\(.*"state", ', ANY, "ledger: cannot (make {ledger}|sync {spool}/state): {error}", None, STOPS),
-    Fate(r'openat\(.*"state/ledger.db", O_RDWR', ANY, "ledger: {ledger}: SQLITE_READONLY", None, STOPS),
-    Fate(r'openat\(.*"state/ledger.db", ', ANY, "ledger: {ledger}: SQLITE_CANTOPEN", None, STOPS),
-    Fate(r'openat\(.*"state/ledger.db-.* first', ANY, "ledger: {ledger}: SQLITE_CANTOPEN", None, STOPS),
+    Fate(r'openat\(.*"state/ledger.db", O_RDWR', ANY, f"ledger: {{ledger}}: SQLITE_READONLY; {SEE}", None, STOPS),
+    Fate(r'openat\(.*"state/ledger.db", ', ANY, f"ledger: {{ledger}}: SQLITE_CANTOPEN; {SEE}", None, STOPS),
+    Fate(r'openat\(.*"state/ledger.db-.* first', ANY, f"ledger: {{ledger}}: SQLITE_CANTOPEN; {SEE}", None, STOPS),
     Fate(r'openat\(.*"state/ledger.db-', ANY, None, None, "by one that only reads: SQLite opens it for reading then"),
     Fate(r"fsync\(<(in|work|archive|quarantine)", ANY, "input: cannot sync {folder}: {error}", None, STOPS),
     Fate(r'openat\(\S+ "(in|work|archive|quarantine)",', "ENOSPC", "input: no room in {spool} to make .*", None, STOPS),

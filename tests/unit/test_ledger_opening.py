@@ -107,8 +107,14 @@ async def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, content:
     path = tmp_path / "ledger.db"
     path.write_bytes(content)
 
-    assert "no ledger of this worker" in await refusal(path)
+    told = await refusal(path)
 
+    with pytest.raises(StateError) as to_readers:
+        async with open_ledger_readonly(f"sqlite:{path}"):
+            pass
+    assert "no ledger of this worker" in told
+    assert "restore it, or move it away" in told
+    assert str(to_readers.value) == told
     assert path.read_bytes() == content
 
 
@@ -120,7 +126,7 @@ async def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> No
     db.close()
     before = digest(path)
 
-    assert "another program" in await refusal(path)
+    assert "another program; name another file in state.url" in await refusal(path)
 
     assert digest(path) == before
 
@@ -134,7 +140,7 @@ async def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
     db.close()
     before = digest(path)
 
-    assert "newer version" in await refusal(path)
+    assert "newer version of this worker (schema 99); run that version" in await refusal(path)
     with pytest.raises(StateError, match="newer version"):
         async with open_ledger_readonly(f"sqlite:{path}"):
             pass

@@ -29,6 +29,14 @@ _WRITE_FAILED = frozenset(
         sqlite3.SQLITE_IOERR_DELETE,
     }
 )
+_DAMAGED = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
+_NOT_PERMITTED = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
+_OTHERWISE = "restore it, or move it away for a new one to be made, which knows nothing of what was sent"
+
+
+def damaged(path: Path) -> StateError:
+    """Make the error of a ledger that is none, or not whole, with what to do about it."""
+    return StateError(f"ledger: {path} is no ledger of this worker, or a damaged one; {_OTHERWISE}")
 
 
 def translate(error: sqlite3.Error, path: Path) -> StateError:
@@ -41,6 +49,10 @@ def translate(error: sqlite3.Error, path: Path) -> StateError:
         return StorageFull(f"ledger: {path}: no room left on the device")
     if code & 0xFF == sqlite3.SQLITE_BUSY:
         return StorageFull(f"ledger: {path}: locked by another process")
+    if code & 0xFF in _DAMAGED:
+        return damaged(path)
+    if code & 0xFF in _NOT_PERMITTED:
+        return StateError(f"ledger: {path}: {name}; see whether this user may read and write it and its folder")
     if code in _WRITE_FAILED and _no_room_beside(path):
         return StorageFull(f"ledger: {path}: no room left ({name})")
     return StateError(f"ledger: {path}: {name}")

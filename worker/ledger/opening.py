@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 
 from worker.errors import StateError
-from worker.ledger.failures import translate, translate_os
+from worker.ledger.failures import damaged, translate, translate_os
 from worker.ledger.migrating import migrate
 from worker.ledger.place import sync_folder
 from worker.ledger.rows import KEPT_STATEMENTS
@@ -97,6 +97,12 @@ def connect_readonly(path: Path, *, beside_writer: bool = False) -> sqlite3.Conn
 
 
 def _connect_quietly(path: Path, options: str) -> sqlite3.Connection:
+    try:
+        empty = not path.stat().st_size
+    except OSError as error:
+        raise translate_os(error, f"cannot look at {path}") from None
+    if empty:  # SQLite would take it for a database of its own without content
+        raise damaged(path)
     db = _connect(path, options)
     try:
         db.execute("PRAGMA query_only = ON")
@@ -148,7 +154,7 @@ def _quiet(path: Path) -> str:
 
 def _require_log(db: sqlite3.Connection, path: Path) -> None:
     if db.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-        raise StateError(f"ledger: {path} cannot keep a write-ahead log")
+        raise StateError(f"ledger: {path} cannot keep a write-ahead log; name a file on a local disk in state.url")
 
 
 def _check_header(path: Path) -> int:
@@ -158,7 +164,7 @@ def _check_header(path: Path) -> int:
     except OSError as error:
         raise translate_os(error, f"cannot read {path}") from None
     if len(header) < HEADER_BYTES or not header.startswith(MAGIC):
-        raise StateError(f"ledger: {path} is no ledger of this worker, or a damaged one")
+        raise damaged(path)
     version, application = struct.unpack_from(">I", header, 60)[0], struct.unpack_from(">I", header, 68)[0]
     _check_identity(path, application, version)
     return int(version)
@@ -166,11 +172,12 @@ def _check_header(path: Path) -> int:
 
 def _check_identity(path: Path, application: int, version: int) -> None:
     if application != APPLICATION_ID:
-        raise StateError(f"ledger: {path} is a database of another program")
+        raise StateError(f"ledger: {path} is a database of another program; name another file in state.url")
     if version > SCHEMA_VERSION:
-        raise StateError(f"ledger: {path} was made by a newer version of this worker (schema {version})")
+        newer = f"was made by a newer version of this worker (schema {version})"
+        raise StateError(f"ledger: {path} {newer}; run that version, or name another file in state.url")
     if version < 1:
-        raise StateError(f"ledger: {path} is damaged (schema {version})")
+        raise damaged(path)
 
 
 def _check_content(path: Path, expected: frozenset[str]) -> None:
@@ -181,9 +188,8 @@ def _check_content(path: Path, expected: frozenset[str]) -> None:
         missing = expected - tables
         whole = path.stat().st_size > FULL_CHECK_BYTES or db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
     except sqlite3.DatabaseError as error:
-        failure = translate(error, path)
-        raise type(failure)(f"{failure}; it is damaged or cannot be read") from None
+        raise translate(error, path) from None
     finally:
         db.close()
     if missing or not whole:
-        raise StateError(f"ledger: {path} is damaged; restore it or move it away")
+        raise damaged(path)

@@ -47,7 +47,8 @@ def prepare_folder(path: Path) -> None:
     mounts = MOUNTS.read_text(errors="surrogateescape") if MOUNTS.exists() else ""
     kind = file_system_of(folder.resolve(), mounts)
     if kind in NETWORK_FILE_SYSTEMS:
-        raise StateError(f"ledger: {folder} is on a network file system ({kind}); it needs a local disk")
+        needs = "it needs a local disk: name a file there in state.url"
+        raise StateError(f"ledger: {folder} is on a network file system ({kind}); {needs}")
 
 
 def file_system_of(folder: Path, mountinfo: str) -> str:
@@ -77,9 +78,9 @@ def file_is_there(path: Path) -> bool:
     except OSError as error:
         raise translate_os(error, f"cannot look at {path}") from None
     if not stat.S_ISREG(found.st_mode):
-        raise StateError(f"ledger: {path} is not a regular file")
+        raise StateError(f"ledger: {path} is not a regular file; name one in state.url")
     if found.st_uid != os.geteuid():
-        raise StateError(f"ledger: {path} belongs to another user")
+        raise StateError(f"ledger: {path} belongs to another user; run as that user, or chown it")
     if found.st_mode & stat.S_IWOTH:
         raise StateError(f"ledger: {path} can be written by everybody; take that right away first")
     return True

@@ -39,7 +39,7 @@ def make_folder(folder: Path) -> None:
         for each in (*reversed(folder.parents), folder):
             each.mkdir(mode=0o700, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise SettingsError([f"output.urls: {folder} is not a folder"]) from None
+        raise SettingsError([f"output.urls: {folder} is not a folder; name another place"]) from None
     except OSError as error:
         raise translate(error, f"sink: cannot make the folder {folder}") from None
 
@@ -51,9 +51,9 @@ def require_ours(path: Path, found: os.stat_result) -> None:
     :raises StateError: if it is not safe.
     """
     if not stat.S_ISREG(found.st_mode):
-        raise SettingsError([f"output.urls: {path} is not a regular file"])
+        raise SettingsError([f"output.urls: {path} is not a regular file; name another one"])
     if found.st_uid != os.geteuid():
-        raise StateError(f"sink: {path} belongs to another user")
+        raise StateError(f"sink: {path} belongs to another user; run as that user, or chown it")
     if found.st_mode & stat.S_IWOTH:
         raise StateError(f"sink: {path} can be written by everybody; take that right away first")
 
@@ -66,7 +66,9 @@ def hold(fd: int, path: Path) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise StateError(f"sink: {path} is held by another process") from None
+        raise StateError(
+            f"sink: {path} is held by another process; if a worker runs on it, stop that first, or name another file"
+        ) from None
     except OSError as error:
         raise translate(error, f"sink: cannot lock {path}") from None
 

@@ -221,11 +221,15 @@ class JsonlSink:
         try:
             there = self._path.lstat()
         except FileNotFoundError:
-            raise StateError(f"sink: {self._path} was moved or deleted while it was open") from None
+            raise self._not_as_left("moved or deleted") from None
         if here.st_nlink == 0 or (here.st_ino, here.st_dev) != (there.st_ino, there.st_dev):
-            raise StateError(f"sink: {self._path} was replaced while it was open")
+            raise self._not_as_left("replaced")
         if here.st_size != self._end:
-            raise StateError(f"sink: {self._path} was changed by somebody else while it was open")
+            raise self._not_as_left("changed by somebody else")
+
+    def _not_as_left(self, what: str) -> StateError:
+        way_out = "start the worker again: it goes on, or says what to do; to have files set aside use ?rotate= instead"
+        return StateError(f"sink: {self._path} was {what} while it was open; {way_out}")
 
 
 def _half_of_the_last(lines: bytes) -> bytes:

@@ -54,7 +54,9 @@ def _collect(file: BinaryIO, found: Scan, path: Path) -> None:
         elif b"\0" in line or _torn(line):
             return
         else:
-            raise StateError(f"sink: what stands at byte {found.sound_end} of {path} is no result")
+            raise StateError(
+                f"sink: what stands at byte {found.sound_end} of {path} is no result; take it out, or name another file"
+            )
 
 
 def result_id_of(line: bytes) -> str | None:
