@@ -1,5 +1,6 @@
 """Settings come from file, environment and flags, and everything wrong is told at once."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -221,6 +222,21 @@ def test_broken_toml_is_told_by_its_line_and_shows_nothing_of_its_values(tmp_pat
     (found,) = problems(write(tmp_path, text))
 
     assert place in found
+    assert "hush" not in found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[auth]\nclient_id = 'x'\n[auth]\nclient_secret = 'hush'\n",
+        "[auth]\nclient_secret = 'x'\nclient_secret = 'hush'\n",
+        "auth.client_secret = 'hush'\n[auth]\nclient_id = 'x'\n",
+    ],
+)
+def test_what_stands_twice_in_the_file_is_told_as_that(tmp_path: Path, text: str) -> None:
+    (found,) = problems(write(tmp_path, text))
+
+    assert re.search(r": line [234], column \d+: this table or key stands there twice; put both together\Z", found)
     assert "hush" not in found
 
 

@@ -18,6 +18,7 @@ _MOST_CONFIG_BYTES = 1 << 20
 _SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)\Z")
 # The texts of tomllib end in the place; some quote what they found, which may be a secret.
 _TOML_PLACE = re.compile(r" \((at line \d+, column \d+|at end of document)\)\Z")
+_TOML_TWICE = ("Cannot declare", "Cannot overwrite", "Cannot mutate")
 _TOML_QUOTE = re.compile(r"['\"(].*", re.DOTALL)
 
 
@@ -115,7 +116,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _toml_problem(text: str) -> str:
     place = _TOML_PLACE.search(text)
     what = text[: place.start()] if place else text
+    where = place.group(1).removeprefix("at ") if place else "somewhere"
+    if what.startswith(_TOML_TWICE):
+        return f"{where}: this table or key stands there twice; put both together"
     if not what.startswith("Expected"):
         what = _TOML_QUOTE.sub("…", what)
-    where = place.group(1).removeprefix("at ") if place else "somewhere"
     return f"{where}: {what[:1].lower()}{what[1:]}; texts in TOML stand in quotes"
