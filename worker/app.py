@@ -70,12 +70,11 @@ async def work(
 
     `source` replaces the configured input; with `replay` there is none, and the parked claims that the filter lets
     through are sent again. `force` sends batches again that were done before. `create` makes queues, streams and the
-    like that are missing. `observer` runs beside the flow and is
-    cancelled with it, `on_settled` is told of each batch that ends. A `once` run ends by balancing its books.
+    like that are missing. `observer` runs beside the flow and is cancelled with it, `on_settled` is told of each batch
+    that ends. A `once` run ends by balancing its books.
 
     :raises worker.errors.SettingsError: if a part cannot be as configured; no input was touched.
-    :raises worker.errors.StateError: if ledger or sink cannot be used or trusted any more, or the books of a `once`
-        run do not balance.
+    :raises worker.errors.StateError: if ledger or sink cannot be used or trusted, or the books do not balance.
     :raises worker.errors.CredentialsRefused: from a `once` run, if we are refused; all claims stay pending.
     :raises worker.upkeep.Interrupted: on a second signal.
     """
@@ -133,7 +132,7 @@ async def work(
                 tally,
                 begin,
                 pause=pause,
-                tokens_had=lambda: api.tokens_had,
+                gauging=lambda: gauge(pipeline, intake, lambda: api.tokens_had, tally),
                 once=once,
                 purging=purging,
                 observer=observer,
@@ -143,7 +142,8 @@ async def work(
             await remember_limit(ledger, pace.limiter)
         if once:
             await tell_left_over(intake)
-        log.info("worker.stopped", claims=tally.claims_completed, batches=tally.batches_done)
+        done, refused = tally.batches_done, tally.batches_refused
+        log.info("worker.stopped", claims=tally.claims_completed, batches=done, refused=refused)
         if once:
             await _balance_books(ledger, period, pipeline)
         if pipeline.timed_out:
@@ -204,7 +204,7 @@ async def _supervise(
     begin: Callable[[], Coroutine[Any, Any, None]],
     *,
     pause: ReadPause,
-    tokens_had: Callable[[], int],
+    gauging: Callable[[], Coroutine[Any, Any, None]],
     once: bool,
     purging: bool,
     observer: Observer | None,
@@ -213,7 +213,7 @@ async def _supervise(
     """Begin and run under the eyes of those who may end it: signals are obeyed while the first token is waited for."""
     async with anyio.create_task_group() as beside:
         beside.start_soon(obey_signals, pipeline, tally)
-        beside.start_soon(gauge, pipeline, tokens_had, tally)
+        beside.start_soon(gauging)
         beside.start_soon(obey_pause, pipeline.gate, pause)
         beside.start_soon(watch_loop)
         beside.start_soon(keep_limit_noted, ledger, tally)

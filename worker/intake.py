@@ -32,7 +32,6 @@ from worker.outbox import Outbox
 from worker.ports import Arrival, Ledger, OpenedBatch, Source
 from worker.preparing import Prepared, prepare_all
 from worker.settings import InputSettings
-from worker.tally import Tally
 from worker.turns import Turns
 from worker.waiting import Waiting
 
@@ -58,7 +57,6 @@ class Intake:
         turns: Turns,
         feeder: Feeder,
         gate: Gate,
-        tally: Tally,
         settings: InputSettings,
         environment: str,
         *,
@@ -74,7 +72,6 @@ class Intake:
         self._turns = turns
         self._feeder = feeder
         self._gate = gate
-        self._tally = tally
         self._settings = settings
         self._environment = environment
         self._outboxes = outboxes
@@ -215,7 +212,6 @@ class Intake:
         if refusal is None:
             raise ValueError("intake: a sound batch is not refused")
         await self._source.refuse(one.delivery, refusal.code, refusal.text)
-        self._tally.batches_refused += 1
         log.warning("batch.refused", batch=one.delivery.name, code=refusal.code)
 
     async def _board_one(self, one: Prepared, known: OpenedBatch) -> OpenBatch:

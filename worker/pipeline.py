@@ -157,7 +157,6 @@ class Pipeline:
                 self.turns,
                 feeder,
                 pace.gate,
-                tally,
                 settings.input,
                 settings.environment,
                 outboxes=self.outboxes,

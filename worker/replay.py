@@ -148,6 +148,11 @@ def _open_batch(one: ReplayBatch) -> OpenBatch:
 class NoSource:
     """`worker.ports.Source` of a replay: its claims come from the ledger, and no input is touched."""
 
+    @property
+    def set_aside(self) -> int:
+        """Set nothing aside."""
+        return 0
+
     async def open(self) -> None:
         """Leave every input as it is."""
         await checkpoint()

@@ -198,6 +198,10 @@ async def test_what_was_settled_is_gone_and_settling_is_idempotent(place: Input)
     assert list(await (await place.open()).take(1, wait=False)) == []
 
 
+async def test_before_it_is_open_nothing_was_set_aside(any_place: Input) -> None:
+    assert any_place.source().set_aside == 0
+
+
 async def test_what_was_refused_is_not_delivered_again(place: Input) -> None:
     place.put("a.837", batch())
     source = await place.open()
@@ -207,6 +211,7 @@ async def test_what_was_refused_is_not_delivered_again(place: Input) -> None:
     await source.settle([delivery])
     await place.close()
 
+    assert source.set_aside == 1
     assert list(await (await place.open()).take(1, wait=False)) == []
 
 

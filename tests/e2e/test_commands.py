@@ -2,6 +2,7 @@ import json
 import re
 import signal
 import socket
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,31 @@ def test_what_ends_the_worker_stands_in_its_log_as_well(site: Site) -> None:
     assert ended.returncode == 3
     assert (last["event"], last["level"], last["exit_code"]) == ("worker.failed", "error", 3)
     assert ended.stderr.decode() == f"precheck-worker: {last['detail']}\n"
+
+
+def test_files_set_aside_are_told_by_the_status_the_metrics_and_the_log(site: Site) -> None:
+    (site.inbox / "letter.txt").write_text("not an 837")
+    (site.inbox / "empty.837").touch()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+
+    worker = site.start("run", PRECHECK_TELEMETRY__HTTP=address)
+    wait_until(lambda: len(list(site.quarantine.glob("*.reason.json"))) == 2)
+    wait_until(lambda: b"\nprecheck_batches_refused_total 2.0\n" in fetch(f"http://{address}/metrics"))
+    (site.inbox / ".late.837.tmp").touch()
+    worker.stop(signal.SIGTERM)
+    (site.inbox / "late.837").touch()
+    told, as_json = site.run("status").stdout.decode(), json.loads(site.run("status", "--json").stdout)
+
+    assert "spool/in: 1 file not taken yet; spool/quarantine: 2 files set aside, the reason beside each" in told
+    assert (as_json["input"]["waiting"], as_json["input"]["quarantined"]) == (1, 2)
+    assert log_lines(worker.stdout)[-1]["refused"] == 2
+
+
+def fetch(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return bytes(answer.read())
 
 
 def test_help_has_examples_for_every_command_and_each_can_be_pasted(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import anyio
@@ -17,6 +18,7 @@ from worker.pausing import Pause
 from worker.ports import BatchSummary
 from worker.reconciliation import Books, balances
 from worker.settings import Settings
+from worker.sources.lying import Lying, lying_in
 from worker.upkeep import pause_of
 
 EPILOG = """Examples:
@@ -32,12 +34,16 @@ BALANCE_COLUMNS = ("batch", "file", "state", "claims in", "results", "pending", 
 
 
 class State(msgspec.Struct, frozen=True):
-    """What `status` tells: the totals of all batches by disposition, the newest batches, a pause, the limit."""
+    """What `status` tells: the totals of all batches by disposition, the newest batches, a pause, the limit, the files.
+
+    `input` is null where the input is no folder.
+    """
 
     totals: dict[str, int]
     batches: list[BatchSummary]
     paused: Pause | None = None
     limit: LimitNow | None = None
+    input: Lying | None = None
 
 
 def register(app: typer.Typer) -> None:
@@ -71,6 +77,8 @@ def status(
         console.print(f"{told}; go on with: {resuming(config)}\n")
     console.print(rows_table("", COLUMNS, map(_row, state.batches), right=("claims", "answered", "in retry", "parked")))
     console.print(disposition_table(state.totals, title="\nAll batches"))
+    if state.input is not None:
+        console.print(f"\n{_lying(state.input)}")
     if (now := state.limit) is not None:
         reason = now.reason.replace("_", " ")
         console.print(f"\ncalls allowed in flight: {now.limit:,} ({reason}), noted {_time(now.noted_at)}")
@@ -81,7 +89,23 @@ async def _read(settings: Settings, only_open: bool, limit: int) -> State:
     async with read_state(settings.state) as ledger:
         paused = await pause_of(settings.state.url, ledger)()
         summaries = list(await ledger.summaries(open_only=only_open, limit=limit))
-        return State(await ledger.totals(), summaries, paused, read_limit(await ledger.noted(LIMIT_NOW)))
+        now = read_limit(await ledger.noted(LIMIT_NOW))
+        return State(await ledger.totals(), summaries, paused, now, _files(settings.input.url))
+
+
+def _files(url: str) -> Lying | None:
+    scheme, _, folder = url.partition(":")
+    return lying_in(Path(folder)) if scheme == "dir" else None
+
+
+def _lying(files: Lying) -> str:
+    way_out = ", the reason beside each: correct and deliver again" if files.quarantined else ""
+    aside = f"{_counted(files.quarantined)} set aside{way_out}"
+    return f"{files.folder}: {_counted(files.waiting)} not taken yet; {files.quarantine}: {aside}"
+
+
+def _counted(files: int | None) -> str:
+    return "may not be looked at by this user; unknown" if files is None else plural(files, "file")
 
 
 class Reconciliation(msgspec.Struct, frozen=True):

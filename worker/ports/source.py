@@ -9,6 +9,11 @@ from worker.claim import Delivery
 class Source(Protocol):
     """Gives deliveries of batches. One task calls `take`; others call the rest, concurrently with it."""
 
+    @property
+    def set_aside(self) -> int:
+        """How many batches went to quarantine, or to the dead letters, since this was made; whoever refused them."""
+        ...
+
     async def open(self) -> None:
         """Prepare the place and take back what an earlier process of ours held when it died.
 

@@ -65,6 +65,11 @@ class BrokerSource:
         self._filling: asyncio.Task[None] | None = None
         self._leases: asyncio.Task[None] | None = None
 
+    @property
+    def set_aside(self) -> int:
+        """Count the messages; see `worker.ports.Source.set_aside`."""
+        return self._custody.set_aside
+
     async def open(self) -> None:
         """Connect; a broker that cannot be reached for now is waited for in `take`.
 

@@ -31,7 +31,7 @@ GIVE_BACK_WITHIN_S = 2.0
 
 
 class Custody:
-    """Messages of one inlet. `freed` rings when there may be room for more."""
+    """Messages of one inlet. `freed` rings when there may be room for more, `set_aside` counts the buried."""
 
     def __init__(self, inlet: Inlet, attempts: Attempts, *, poison_after: int) -> None:
         self._inlet = inlet
@@ -40,6 +40,7 @@ class Custody:
         self._held = Held()
         self._messages: dict[str, Message] = {}
         self._let_go: dict[str, Callable[[], None]] = {}
+        self.set_aside = 0
         self.freed = Bell()
 
     def __len__(self) -> int:
@@ -140,6 +141,7 @@ class Custody:
             await self.give_back([ref])
             await anyio.sleep(BURY_AGAIN_S)
             return
+        self.set_aside += 1
         log.warning("input.quarantined", batch=message.name, code=code, detail=text)
         await self.end([ref])
 

@@ -75,6 +75,11 @@ class DirectorySource:
         self._rescan_s = rescan_s
         self._turn = Lock()
 
+    @property
+    def set_aside(self) -> int:
+        """Count the files; see `worker.ports.Source.set_aside`."""
+        return self._folder.held.set_aside if self._folder.times_opened else 0
+
     async def open(self) -> None:
         """Open the folder, make its neighbours, and take over what dead workers held.
 

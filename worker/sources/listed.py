@@ -70,6 +70,11 @@ class ListedFiles:
         self._seen: set[Sight] = set()
         self._closing = Event()
 
+    @property
+    def set_aside(self) -> int:
+        """Count the files, which stay where they are; see `worker.ports.Source.set_aside`."""
+        return len(self.refused)
+
     async def open(self) -> None:
         """Look whether all paths are there, and folders can be listed.
 

@@ -30,12 +30,13 @@ class PutAway:
     """The batches that this worker holds, by `ref`, and the way out for each.
 
     `found` are those that lie in our folder and that nobody was given: of a dead worker, or given back. `returned` has
-    them wait for their turn, `heir` tells which of them must stay with us.
+    them wait for their turn, `heir` tells which of them must stay with us. `set_aside` counts what went to quarantine.
     """
 
     def __init__(self, spool: Spool, clock: Callable[[], float], poison_after: int, heir: Heir) -> None:
         self.found: deque[Held] = deque()
         self.returned = Returned(poison_after)
+        self.set_aside = 0
         self._held: dict[str, Held] = {}
         self._later: dict[str, Fate] = {}
         self._clock = clock
@@ -163,6 +164,7 @@ class PutAway:
         except FileNotFoundError:
             return
         sync_folder(folder_fd)
+        self.set_aside += 1
         structlog.get_logger().warning(
             "input.quarantined", batch=displayed(name), code=finding.code, detail=finding.text
         )

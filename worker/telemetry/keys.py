@@ -68,6 +68,7 @@ KEYS: dict[str, Shape] = {
     "reason": "word",
     "reason_source": "word",
     "reasons": "words",
+    "refused": "number",
     "results": "number",
     "interchange": "number",
     "segment": "number",

@@ -31,7 +31,11 @@ class TallyCollector(Collector):
         for name, meaning, count in (
             ("precheck_retries", "Attempts that were not a claim's first.", tally.retries),
             ("precheck_batches_done", "Batches settled.", tally.batches_done),
-            ("precheck_batches_refused", "Batches set aside as unusable.", tally.batches_refused),
+            (
+                "precheck_batches_refused",
+                "Batches set aside as unusable: in quarantine, or with the dead letters.",
+                tally.batches_refused,
+            ),
             ("precheck_token_refreshes", "Tokens had.", tally.token_refreshes),
             ("precheck_log_lines_lost", "Log lines that could not be written.", tally.log_lines_lost),
             ("precheck_log_values_withheld", "Values left out of log lines.", tally.log_values_withheld),

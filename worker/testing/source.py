@@ -44,6 +44,11 @@ class MemorySource:
         self._wait_for_taker([delivery])
         return delivery
 
+    @property
+    def set_aside(self) -> int:
+        """Count the refused; see `worker.ports.Source.set_aside`."""
+        return len(self.refused)
+
     async def open(self) -> None:
         """Find again what was held."""
         await checkpoint()

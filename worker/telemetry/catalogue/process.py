@@ -5,7 +5,12 @@ from worker.telemetry.catalogue.event import Event
 EVENTS: tuple[Event, ...] = (
     Event("worker.started", "info", "settings are right, all parts are open", "version environment once"),
     Event("worker.draining", "info", "told to stop: takes nothing more, ends what is under way", "signal in_flight"),
-    Event("worker.stopped", "info", "all parts are closed", "claims batches"),
+    Event(
+        "worker.stopped",
+        "info",
+        "all parts are closed; results, batches settled and batches set aside since the start",
+        "claims batches refused",
+    ),
     Event(
         "worker.failed",
         "error",
