@@ -18,6 +18,7 @@ from worker.ledger import FleetReads, LedgerReads, WholeLedger
 from worker.pausing import NOTE, Pause, pause_file, read_note, read_pause
 from worker.pipeline import Pipeline
 from worker.ports import Source
+from worker.stopping import listeners_kept
 from worker.tally import Tally
 
 log = structlog.get_logger()
@@ -41,7 +42,8 @@ class Interrupted(Exception):
 
 async def obey_signals(pipeline: Pipeline, tally: Tally) -> None:
     """Drain on the first SIGTERM or SIGINT, end at once on the second; a terminal that is closed drains, too."""
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *_hangup()) as signals:
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    with listeners_kept(*numbers), anyio.open_signal_receiver(*numbers, *_hangup()) as signals:
         calls = 0
         async for number in signals:
             # Who closes a terminal does not ask twice: its shell and the kernel both send one, and a manager follows.

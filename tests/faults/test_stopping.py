@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from tests.oracle import assert_silent_about, read_results
 
 SLOW_TOKENS = (sys.executable, str(Path(__file__).with_name("slow_tokens.py")))
 SOON_S = 6.0
+ALONE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
 
 @pytest.fixture
@@ -175,18 +177,39 @@ def test_a_second_signal_ends_the_drain_at_once_and_loses_nothing(
     assert {result["claim_id"] for result in results if result["ambiguous_attempts"]} == in_flight
 
 
-@pytest.mark.fault(17)
-def test_as_process_1_of_its_namespace_the_worker_obeys_sigterm(site: Site) -> None:
-    alone = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
-    if refused := refusal((*alone, "true")):
-        pytest.skip(f"no namespaces here: {refused}")
-    given = put(site.inbox, files=5)
-
-    run = Run(site, ("run",), {}, program=(*alone, *WORKER))
-    wait_until(lambda: run.has_logged("batch.settled"))
+def tell_process_1(run: Run) -> None:
+    """Send SIGTERM to the process that is the first of its namespace."""
     (inner,) = Path(f"/proc/{run.process.pid}/task/{run.process.pid}/children").read_text().split()
     os.kill(int(inner), signal.SIGTERM)
     run.wait(within_s=SOON_S)
 
+
+@pytest.mark.fault(17)
+def test_as_process_1_of_its_namespace_the_worker_obeys_sigterm(site: Site) -> None:
+    if refused := refusal((*ALONE, "true")):
+        pytest.skip(f"no namespaces here: {refused}")
+    given = put(site.inbox, files=5)
+
+    run = Run(site, ("run",), {}, program=(*ALONE, *WORKER))
+    wait_until(lambda: run.has_logged("batch.settled"))
+    tell_process_1(run)
+
     assert run.returncode == 0
     recover(site, given, run)
+
+
+@pytest.mark.fault(17)
+def test_as_process_1_a_worker_that_is_still_starting_obeys_sigterm(site: Site) -> None:
+    if refused := refusal((*ALONE, "true")):
+        pytest.skip(f"no namespaces here: {refused}")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60.0)
+        state = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none?schema=none&sslmode=disable"
+
+        run = Run(site, ("run",), {"PRECHECK_STATE__URL": state}, program=(*ALONE, *WORKER))
+        asking, _ = silent.accept()
+        with asking:
+            tell_process_1(run)
+
+    assert run.returncode == 143
+    assert_silent_about([], run.stdout, run.stderr)

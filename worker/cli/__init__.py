@@ -6,7 +6,7 @@
 2        the configuration or the command line is wrong
 3        the state or a sink cannot be used, an answer cannot be written, or a run's books do not balance
 4        the credentials are refused
-130, 143 ended at once by a second SIGINT or SIGTERM
+130, 143 ended at once by a second SIGINT or SIGTERM, or by one while it started
 ======== =====================================================================================
 """
 
