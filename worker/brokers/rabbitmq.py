@@ -7,6 +7,7 @@ The library's "robust" connections are not used: they restore channels that cons
 """
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -61,6 +62,21 @@ def dead_of(address: Address) -> str:
     return address["dead"] or f"{address['queue']}.dead"
 
 
+@contextmanager
+def _unlogged(library: str) -> Iterator[None]:
+    """Pass over what the library logs: it raises as well what keeps us out, and in an outage does both every 2 s."""
+
+    def passed_over(_: logging.LogRecord) -> bool:
+        return False
+
+    logger = logging.getLogger(library)
+    logger.addFilter(passed_over)
+    try:
+        yield
+    finally:
+        logger.removeFilter(passed_over)
+
+
 class Session:
     """One connection with one channel, from `connect` to its loss. `number` tells sessions apart."""
 
@@ -87,17 +103,18 @@ class Session:
         self.number += 1
         address = self.address
         tls = address.scheme == "amqps"
-        self._connection = await aio_pika.connect(
-            host=address.host,
-            port=address.port,
-            login=address.user or "guest",
-            password=str(address.password) or "guest",
-            virtualhost=address.path or "/",
-            ssl=tls,
-            ssl_context=ssl.create_default_context(cafile=address["ca_file"] or None) if tls else None,
-            timeout=CONNECT_TIMEOUT_S,
-            heartbeat=str(HEARTBEAT_S),
-        )
+        with _unlogged("aiormq.connection"):
+            self._connection = await aio_pika.connect(
+                host=address.host,
+                port=address.port,
+                login=address.user or "guest",
+                password=str(address.password) or "guest",
+                virtualhost=address.path or "/",
+                ssl=tls,
+                ssl_context=ssl.create_default_context(cafile=address["ca_file"] or None) if tls else None,
+                timeout=CONNECT_TIMEOUT_S,
+                heartbeat=str(HEARTBEAT_S),
+            )
         return await self.renew()
 
     async def renew(self) -> AbstractChannel:
