@@ -94,6 +94,32 @@ def test_what_stands_in_the_place_of_a_charge_is_masked(site: Site, command: str
     assert b"CANARY JANE" in site.run(*command.split(), "--show-phi").stdout
 
 
+@pytest.mark.parametrize("command", ["inspect outgoing/shifted.837", "results", "results --format csv"])
+@pytest.mark.parametrize(
+    ("stands", "known", "shown"),
+    [
+        ("W123456789", "", "••••••••89"),
+        ("DOE", "", "•••"),
+        ("W123456789", "W123456789", "W123456789"),
+        ("SX109", "", "SX109"),
+    ],
+)
+def test_what_may_be_a_member_in_the_place_of_a_payer_is_masked(
+    site: Site, command: str, stands: str, known: str, shown: str
+) -> None:
+    path = claim_file(site.root / "outgoing", "shifted", "OK-", 700_010)
+    path = path.rename(path.with_name("shifted.837"))
+    path.write_text(re.sub(r"(NM1\*PR\*(?:[^*~]*\*){7})[^*~]*", rf"\g<1>{stands}", path.read_text()))
+    site.environ["PRECHECK_CLAIMS__PAYERS"] = json.dumps([known] if known else ["87726"])
+    site.run("submit", str(path))
+
+    done = site.run(*command.split())
+
+    assert shown in done.stdout.decode()
+    assert (stands in done.stdout.decode()) is (stands == shown)
+    assert stands in site.run(*command.split(), "--show-phi").stdout.decode()
+
+
 def test_inspect_masks_identifiers_unless_told_otherwise_and_needs_no_network(site: Site) -> None:
     path = claim_file(site.root / "outgoing", "look", "OK-", 700_004)
 

@@ -16,6 +16,7 @@ from worker.ledger import Balance, ParkedGroup
 from worker.reporting import Figures, Report, render
 from worker.reporting.charts import Bar, bars, columns, share_bar
 from worker.result import Disposition, Edit, Reason, Result
+from worker.settings import Settings
 
 HOSTILE = """"><script>alert(1)</script><img src=x onerror='alert(2)'>&amp;]]></style>"""
 VOID = {"meta", "br"}
@@ -175,6 +176,7 @@ def test_charts_escape_what_they_are_named(text: str) -> None:
 
 CANARIES = {
     "patient_control_number": "CANARYPCN77",
+    "payer_id": "CANARYMEMBER66",
     "provider_tax_id": "CANARYTAX88",
     "provider_npi": "CANARYNPI99",
     "payer_claim_number": "CANARYPAYER1",
@@ -187,7 +189,7 @@ CANARIES = {
 def test_masked_results_leave_no_identifier_and_no_word_of_the_payer_on_the_page() -> None:
     planted = result(1, "rejected", **CANARIES, edits=(Edit("A7", "562", None, None, None, "CANARYEDIT", "claim"),))
 
-    page = page_of([without_phi(planted)])
+    page = page_of([without_phi(Settings())(planted)])
 
     assert "CANARY" not in page
     assert "77</td>" in page

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -17,6 +17,7 @@ from rich.table import Table
 from worker.errors import SettingsError
 
 UNFOLDED = 1_000_000
+_PAYER = re.compile(r"(?=.*[0-9])[0-9A-Z]{2,5}")  # names have no digits, and members' ids are longer
 _AMOUNT = re.compile(r"[-+]?[0-9.,]+")
 NO_FILES = "no files there; those that start with a dot or end in .tmp or .part are passed over, and so are subfolders"
 
@@ -107,6 +108,11 @@ def masked(value: str, *, show: bool) -> str:
 def amount(value: str, *, show: bool) -> str:
     """Show an amount, but hide what stands in its place in a file whose elements are shifted."""
     return value if _AMOUNT.fullmatch(value) else masked(value, show=show)
+
+
+def payer(value: str, known: Collection[str], *, show: bool) -> str:
+    """Show a payer's id that is `known` or looks like one, but hide what may be a member's id or name in its place."""
+    return value if show or value in known or _PAYER.fullmatch(value) else masked(value, show=show)
 
 
 def is_terminal() -> bool:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +11,9 @@ import typer
 from rich.console import Console
 
 from worker.claim import CHUNK_BYTES
-from worker.cli.console import NO_FILES, amount, masked, plural, rows_table, stderr, stdout
+from worker.cli.console import NO_FILES, amount, masked, payer, plural, rows_table, stderr, stdout
 from worker.cli.options import Config, add_command, settings_from
+from worker.cli.results import known_payers
 from worker.screening import Screen, make_screen
 from worker.settings import Settings
 from worker.sources.listed import files_in, finding_of
@@ -60,7 +61,7 @@ def inspect(
     sound: list[bool] = []
     for path in _files(paths):
         found = look_into(path, settings, most=None if every else SHOWN_CLAIMS)
-        _show(console, path, found, show_phi=show_phi)
+        _show(console, path, found, known_payers(settings), show_phi=show_phi)
         sound.append(found.survey.refusal is None and set(found.outcomes) <= {SENT})
     if not sound:
         stderr().print(NO_FILES)
@@ -103,7 +104,7 @@ def _outcome(claim: SplitClaim, screen: Screen) -> tuple[str, str]:
     return SENT if reason is None else (reason.code, reason.text.removeprefix("Not sent: ").removesuffix("."))
 
 
-def _show(console: Console, path: Path, found: Inspection, *, show_phi: bool) -> None:
+def _show(console: Console, path: Path, found: Inspection, payers: Collection[str], *, show_phi: bool) -> None:
     surveyed = found.survey
     console.print(f"\n{displayed(path.name)}", style="bold")
     if surveyed.refusal is not None:
@@ -118,7 +119,7 @@ def _show(console: Console, path: Path, found: Inspection, *, show_phi: bool) ->
     console.print("  " + ", ".join(plural(count, noun) for count, noun in parts))
     for finding in surveyed.findings:
         console.print(f"  {_finding(finding)}")
-    rows = [_row(claim, outcome, show_phi=show_phi) for claim, outcome in found.shown]
+    rows = [_row(claim, outcome, payers, show_phi=show_phi) for claim, outcome in found.shown]
     console.print(rows_table("", COLUMNS, rows, right=("claim", "charge", "bytes")))
     hidden = sum(found.outcomes.values()) - len(found.shown)
     if hidden:
@@ -133,12 +134,12 @@ def _finding(finding: Finding) -> str:
     return f"{finding.severity}: {finding.code}: {finding.text}{place}"
 
 
-def _row(claim: SplitClaim, outcome: str, *, show_phi: bool) -> tuple[str, ...]:
+def _row(claim: SplitClaim, outcome: str, payers: Collection[str], *, show_phi: bool) -> tuple[str, ...]:
     facts = claim.facts
     return (
         str(claim.ordinal),
         facts.claim_type or "-",
-        facts.payer_id or "-",
+        payer(facts.payer_id, payers, show=show_phi),
         masked(facts.provider_tax_id, show=show_phi),
         masked(facts.provider_npi, show=show_phi),
         masked(facts.patient_control_number, show=show_phi),

@@ -71,7 +71,7 @@ def report(
 
 async def _made(settings: Settings, wanted: Wanted, show_phi: bool, config: str) -> Report:
     figures = Figures()
-    shown = whole if show_phi else without_phi
+    shown = whole if show_phi else without_phi(settings)
     async for result in read(settings, wanted):
         figures.add(shown(result))
     parked = ParkedFilter(

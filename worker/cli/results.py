@@ -10,11 +10,12 @@ import anyio
 import msgspec
 import typer
 
-from worker.cli.console import amount, masked, rows_table, stderr, stdout
+from worker.cli.console import amount, masked, payer, rows_table, stderr, stdout
 from worker.cli.options import Config, add_command, settings_from
 from worker.ledger import BEFORE_ALL, read_state
 from worker.result import Disposition, Result, decode_result, encode_result
 from worker.settings import Settings
+from worker.settings.service import SUPPORTED_PAYERS
 
 EPILOG = """Examples:
 
@@ -77,7 +78,7 @@ def results(
         limit = TABLE_ROWS
     wanted = Wanted(frozenset(disposition or ()), reason, batch, limit)
     write = {Format.TABLE: _write_table, Format.JSON: _write_json, Format.CSV: _write_csv}[written_as]
-    anyio.run(write, settings, wanted, whole if show_phi else without_phi)
+    anyio.run(write, settings, wanted, whole if show_phi else without_phi(settings))
     return 0
 
 
@@ -107,20 +108,31 @@ def whole(result: Result) -> Result:
     return result
 
 
-def without_phi(result: Result) -> Result:
-    """Mask identifiers; leave out texts and documents of the payer, which may quote anything."""
-    return msgspec.structs.replace(
-        result,
-        message=None,
-        patient_control_number=_hidden(result.patient_control_number),
-        provider_tax_id=_hidden(result.provider_tax_id),
-        provider_npi=_hidden(result.provider_npi),
-        total_charge=_amount(result.total_charge),
-        payer_claim_number=_hidden(result.payer_claim_number),
-        edits=[msgspec.structs.replace(edit, text=None, amount=_amount(edit.amount)) for edit in result.edits],
-        x12_999=None,
-        x12_277ca=None,
-    )
+def without_phi(settings: Settings) -> Callable[[Result], Result]:
+    """Make what masks identifiers, and leaves out texts and documents of the payer, which may quote anything."""
+    payers = known_payers(settings)
+
+    def shown(result: Result) -> Result:
+        return msgspec.structs.replace(
+            result,
+            message=None,
+            patient_control_number=_hidden(result.patient_control_number),
+            payer_id=result.payer_id and payer(result.payer_id, payers, show=False),
+            provider_tax_id=_hidden(result.provider_tax_id),
+            provider_npi=_hidden(result.provider_npi),
+            total_charge=_amount(result.total_charge),
+            payer_claim_number=_hidden(result.payer_claim_number),
+            edits=[msgspec.structs.replace(edit, text=None, amount=_amount(edit.amount)) for edit in result.edits],
+            x12_999=None,
+            x12_277ca=None,
+        )
+
+    return shown
+
+
+def known_payers(settings: Settings) -> frozenset[str]:
+    """Name the payers whose ids are shown whatever they look like."""
+    return frozenset((*settings.claims.payers, *SUPPORTED_PAYERS))
 
 
 def _hidden(value: str | None) -> str | None:
