@@ -1,11 +1,17 @@
-"""Names of files as users see them: whatever is in them, they are shown as they are, on one line."""
+"""Names of files and texts as users see them: whatever is in them, they are shown as they are, and can be read."""
 
+import fcntl
 import os
+import pty
+import re
+import struct
+import subprocess
+import termios
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Site, log_lines
+from tests.e2e.harness import WORKER, Site, log_lines
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
 
@@ -80,3 +86,46 @@ def test_a_doubt_about_a_batch_is_logged_with_its_name_and_the_place(site: Site)
 
     (doubt, *_) = [line for line in log_lines(done.stdout) if line["event"] == "batch.doubted"]
     assert (doubt["batch"], doubt["code"], doubt["interchange"]) == ("doubtful.837", "guide_unexpected", 2)
+
+
+def on_terminal(site: Site, columns: int, *arguments: str) -> list[str]:
+    """Run a command on a terminal of so many columns; return the lines that it shows there."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        [*WORKER, *arguments],
+        cwd=site.root,
+        env={**site.environ, "TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(ours, 65536)
+        except OSError:  # EIO: nobody has the other end any more
+            break
+    os.close(ours)
+    assert process.wait() == 0
+    return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).split("\n")]
+
+
+def test_reasons_can_be_read_on_a_narrow_terminal(site: Site) -> None:
+    named_file(site.inbox, "claims.837", 710_021)
+    site.run_once()
+
+    narrow, wide = (on_terminal(site, columns, "results") for columns in (80, 250))
+
+    assert narrow[0].split()[1:] == ["accepted", "claims.837"]
+    assert narrow[1].startswith("  A2:20: The payer's check accepted the claim: ")
+    assert max(map(len, narrow)) <= 80
+    assert wide[0].split()[:3] == ["claim", "file", "disposition"]
+    assert "accepted for processing (A2:20)." in wide[1]
+
+
+def test_a_filter_that_nothing_passes_is_told(site: Site) -> None:
+    site.run_once()
+
+    assert b"no results match" in site.run("results", "--batch", "no-such.837").stderr

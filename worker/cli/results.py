@@ -9,8 +9,9 @@ from typing import Annotated
 import anyio
 import msgspec
 import typer
+from rich.padding import Padding
 
-from worker.cli.console import amount, masked, payer, rows_table, stderr, stdout
+from worker.cli.console import UNFOLDED, amount, masked, payer, rows_table, stderr, stdout
 from worker.cli.options import Config, add_command, settings_from
 from worker.ledger import BEFORE_ALL, read_state
 from worker.result import Disposition, Result, decode_result, encode_result
@@ -145,7 +146,16 @@ def _amount(value: str | None) -> str | None:
 
 async def _write_table(settings: Settings, wanted: Wanted, shown: Callable[[Result], Result]) -> None:
     rows = [_row(shown(result)) async for result in read(settings, wanted)]
-    stdout().print(rows_table("", COLUMNS, rows, right=("charge", "attempts")))
+    if not rows:
+        stderr().print("no results match; status shows the batches, and how many results of each disposition there are")
+    console, table = stdout(), rows_table("", COLUMNS, rows, right=("charge", "attempts"))
+    if console.measure(table, options=console.options.update_width(UNFOLDED)).maximum <= console.width:
+        console.print(table)
+        return
+    for claim, file, disposition, reason, *others in rows:  # a column for sentences would have room for syllables
+        console.print(f"{claim}  {disposition}  {file}")
+        told = ", ".join(f"{name} {value}" for name, value in zip(COLUMNS[4:], others, strict=True))
+        console.print(Padding(f"{reason}\n{told}", (0, 0, 0, 2)))
 
 
 def _row(result: Result) -> tuple[str, ...]:
