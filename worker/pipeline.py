@@ -14,15 +14,15 @@ results reach the sinks and settles what is finished. What is unfinished goes ba
 knows how far it is.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import anyio
 import msgspec
 import structlog
 
 from worker.batches import Board
-from worker.claim import Delivery
+from worker.feed import Feed
 from worker.feeding import Feeder
 from worker.flow.pace import Pace
 from worker.flow.probes import run_probes
@@ -54,34 +54,6 @@ class Neighbours(msgspec.Struct, frozen=True):
     api: Api
 
 
-class Feed(Protocol):
-    """What brings claims into the flow: `Intake` from the source, `Replay` from the ledger."""
-
-    @property
-    def available(self) -> bool:
-        """Whether the place that claims come from can be reached."""
-        ...
-
-    @property
-    def known_claims(self) -> int:
-        """How many claims this run has to answer, as far as it knows."""
-        ...
-
-    @property
-    def revisited(self) -> Sequence[int]:
-        """The numbers of batches that were settled before and had claims sent again."""
-        ...
-
-    @property
-    def unopened(self) -> Sequence[Delivery]:
-        """The deliveries that were taken and are not on the board."""
-        ...
-
-    async def run(self, *, once: bool = False) -> None:
-        """Bring claims until cancelled; with `once`, until there is nothing more and all batches are settled."""
-        ...
-
-
 class Pipeline:
     """One run of the flow. `run` returns when the source is empty (`once`) or a drain has ended."""
 
@@ -105,6 +77,7 @@ class Pipeline:
         self.starting = anyio.CancelScope()  # what may be waited for before `run`, and not once we drain
         self._taking = anyio.CancelScope()
         self._attempting = anyio.CancelScope()
+        self._over_by = math.inf
         self.timed_out = False  # whether a bounded run was ended before its work was
         self.board = Board()
         self.outboxes = [Outbox(sink, neighbours.ledger, pace.gate) for sink in neighbours.sinks]
@@ -210,7 +183,8 @@ class Pipeline:
             storing.start_soon(self._settler.run)
             storing.start_soon(run_probes, self._pace.gate, self._neighbours.api.healthy)
             await self._flow(once=once)
-            with anyio.move_on_after(FLUSH_WITHIN_S):
+            self._be_over_by(anyio.current_time() + FLUSH_WITHIN_S)
+            with anyio.CancelScope(deadline=self._over_by):
                 await self._submitter.give_back(self.board)
                 await self._flushed()
             storing.cancel_scope.cancel()
@@ -225,7 +199,13 @@ class Pipeline:
         self.starting.cancel()
         self._taking.cancel()
         self._submitter.stop()
-        self._attempting.deadline = anyio.current_time() + self._drain_s
+        self._attempting.deadline = min(self._attempting.deadline, anyio.current_time() + self._drain_s)
+        self._be_over_by(self._attempting.deadline + FLUSH_WITHIN_S)
+
+    def _be_over_by(self, deadline: float) -> None:
+        """Store nothing after this time, even where storing is shielded: the ledger may be away."""
+        self._over_by = min(self._over_by, deadline)
+        self._neighbours.ledger.end_by(self._over_by)
 
     async def _flow(self, *, once: bool) -> None:
         with self._attempting:

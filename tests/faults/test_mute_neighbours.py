@@ -1,4 +1,4 @@
-"""A broker that stands still: it takes connections and bytes, and says nothing any more. Leaving it takes a moment."""
+"""A server that stands still: it takes connections and bytes, and says nothing any more. Leaving it takes a moment."""
 
 import copy
 import time
@@ -10,8 +10,11 @@ import anyio
 import pytest
 
 from tests.brokers import PLACES, Place
+from tests.postgres import SharedLedger
 from tests.spools import batch
 from tests.sqs import Relay
+from worker.errors import SinkUnavailable
+from worker.ledger.postgres import PostgresLedger
 from worker.ports import Emission
 
 ENGINES = ("rabbitmq", "nats", "redis")
@@ -95,3 +98,37 @@ async def test_a_source_whose_broker_does_not_answer_any_more_is_left_soon(
 
     assert held
     assert took_s < SOON_S
+
+
+@pytest.mark.slow
+@pytest.mark.fault(43)
+async def test_a_shared_ledger_whose_server_does_not_answer_is_waited_for_only_as_long_as_there_is_time() -> None:
+    ledger = SharedLedger()
+    parts = urlsplit(ledger.url)
+    relay = Relay(f"//{parts.hostname}:{parts.port}")
+    relay.start()
+    beyond = copy.copy(ledger)
+    beyond.url = ledger.url.replace(f":{parts.port}", f":{relay.port}", 1)
+
+    try:
+        async with beyond.opened() as silent:
+            relay.mute()
+            began = time.monotonic()
+            async with anyio.create_task_group() as changes:
+                changes.start_soon(refused, silent)
+                await anyio.sleep(0.5)
+                silent.end_by(anyio.current_time() + 1.0)
+            await refused(silent)
+        took_s = time.monotonic() - began
+        await let_go(relay)
+    finally:
+        relay.kill()
+        ledger.remove()
+
+    assert took_s < 1.5 + 2 * 5.0 + 2.0  # two connections, which asyncpg gives five seconds each
+
+
+async def refused(ledger: PostgresLedger) -> None:
+    """Have a change refused."""
+    with pytest.raises(SinkUnavailable, match="has not answered"):
+        await ledger.note("key", "value")

@@ -195,6 +195,9 @@ class SqliteLedger(SqliteReads):
             pass
         return purged
 
+    def end_by(self, deadline: float) -> None:
+        """Nothing to do: a disk answers, or fails."""
+
     async def close(self) -> None:
         """Commit what waits and let go of the file; idempotent."""
         if self._lock < 0:

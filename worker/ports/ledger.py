@@ -95,6 +95,10 @@ class Ledger(Protocol):
         """Recall what `note` remembered."""
         ...
 
+    def end_by(self, deadline: float) -> None:
+        """Have no change wait for an answer beyond this time of the event loop's clock: it raises StorageFull then."""
+        ...
+
     async def close(self) -> None:
         """Commit what waits and let go of the store."""
         ...

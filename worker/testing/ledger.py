@@ -133,6 +133,9 @@ class MemoryLedger:
         await checkpoint()
         return self.notes.get(key)
 
+    def end_by(self, deadline: float) -> None:
+        """Nothing here waits for an answer."""
+
     async def close(self) -> None:
         """Keep everything."""
         await checkpoint()

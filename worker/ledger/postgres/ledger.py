@@ -1,5 +1,6 @@
 """The ledger that a fleet shares, as one worker of it has it."""
 
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,8 +9,8 @@ from typing import TypeVar
 from anyio import CancelScope
 
 from worker.claim import Claim
-from worker.errors import StateError, StorageFull
-from worker.ledger.commits import Commits
+from worker.errors import SinkUnavailable, StateError, StorageFull
+from worker.ledger.commits import Commits, Group
 from worker.ledger.postgres import changes, notes, retention
 from worker.ledger.postgres.opening import Opening
 from worker.ledger.postgres.reads import PostgresReads
@@ -97,7 +98,9 @@ class PostgresLedger(PostgresReads):
         self._writer = writer
         self._opening = Opening(environment)
         self._clock = clock
-        self._commits: Commits[Step] = Commits(writer.write)
+        self._commits: Commits[Step] = Commits(self._write)
+        self._writing = CancelScope()
+        self._end_by = math.inf
         self._closed = False
 
     async def open_batches(self, arrivals: Sequence[Arrival]) -> Sequence[OpenedBatch]:
@@ -202,6 +205,10 @@ class PostgresLedger(PostgresReads):
             if batches < retention.BATCHES_A_STEP:
                 return total
 
+    def end_by(self, deadline: float) -> None:
+        """Have no commit wait for the server beyond this time of the loop's clock."""
+        self._end_by = self._writing.deadline = deadline
+
     async def close(self) -> None:
         """Commit what waits and let go of name and connections; idempotent."""
         if self._closed:
@@ -210,6 +217,12 @@ class PostgresLedger(PostgresReads):
         await self._commits.end(StateError("ledger: closed"))
         await self._writer.close()
         await super().close()
+
+    async def _write(self, group: Group[Step]) -> None:
+        with CancelScope(deadline=self._end_by) as self._writing:
+            await self._writer.write(group)
+        if self._writing.cancelled_caught:
+            raise SinkUnavailable(f"{self._address.server} has not answered while there was time")
 
     async def _change(self, change: Callable[[Connection, Writer], Awaitable[T]]) -> T:
         group = self._commits.join()
