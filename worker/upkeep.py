@@ -24,6 +24,7 @@ from worker.tally import Tally
 log = structlog.get_logger()
 
 ABORT_WITHIN_S = 3.0
+ECHO_S = 0.1
 PURGE_EVERY_S = 3600.0
 GAUGE_EVERY_S = 1.0
 ALLOWANCE_LOOK_S = 0.2
@@ -44,16 +45,19 @@ async def obey_signals(pipeline: Pipeline, tally: Tally) -> None:
     """Drain on the first SIGTERM or SIGINT, end at once on the second; a terminal that is closed drains, too."""
     numbers = (signal.SIGTERM, signal.SIGINT)
     with listeners_kept(*numbers), anyio.open_signal_receiver(*numbers, *_hangup()) as signals:
-        calls = 0
+        asked_at: float | None = None
         async for number in signals:
+            now = anyio.current_time()
             # Who closes a terminal does not ask twice: its shell and the kernel both send one, and a manager follows.
-            calls += number != signal.SIGHUP
-            if calls > 1:
+            # Nor does timeout(1), or who stops a process and its group: that is one signal, delivered twice.
+            if asked_at is not None and number != signal.SIGHUP and now - asked_at >= ECHO_S:
                 # A thread ends the process if something shielded holds on to it.
                 last_resort = threading.Timer(ABORT_WITHIN_S, _exit, [128 + number])
                 last_resort.daemon = True
                 last_resort.start()
                 raise Interrupted(128 + number)
+            if asked_at is None and number != signal.SIGHUP:
+                asked_at = now
             if not tally.stopped_by:
                 tally.stopped_by = signal.Signals(number).name
                 log.info("worker.draining", signal=tally.stopped_by, in_flight=tally.in_flight)

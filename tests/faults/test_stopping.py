@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.harness import WORKER, Run, Simulator, Site, log_lines, wait_until
 from tests.faults.crashing import BROKEN, claims_in_flight, put, recover, refusal, rows
 from tests.oracle import assert_silent_about, read_results
+from worker.upkeep import ECHO_S
 
 SLOW_TOKENS = (sys.executable, str(Path(__file__).with_name("slow_tokens.py")))
 SOON_S = 6.0
@@ -33,6 +34,7 @@ def stop(run: Run, *signals: int) -> float:
     for number in signals:
         run.process.send_signal(number)
         wait_until(lambda: run.has_logged("worker.draining") or run.process.poll() is not None)
+        time.sleep(2 * ECHO_S)  # what comes at the same time is the same signal once more
     run.wait()
     return time.monotonic() - began
 
@@ -139,6 +141,24 @@ def test_a_closed_terminal_drains_however_often_it_is_told_and_whoever_else_tell
     assert drained.returncode == 0
     assert [line["signal"] for line in log_lines(drained.stdout) if line["event"] == "worker.draining"] == ["SIGHUP"]
     assert {result["ambiguous_attempts"] for result in read_results(site.results)} == {0}
+    assert claims_in_flight(site) == set()
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize("twice", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)])
+def test_a_signal_that_comes_twice_at_once_as_from_timeout_drains(
+    site: Site, slow_simulator: Simulator, twice: tuple[int, int]
+) -> None:
+    put(site.inbox, files=1, claims=5)
+    site.environ["PRECHECK_API__BASE_URL"] = slow_simulator.origin
+
+    drained = site.start("run")
+    wait_until(lambda: slow_simulator.get("stats")["in_flight"] == 5)
+    for number in twice:
+        drained.process.send_signal(number)
+    drained.wait()
+
+    assert drained.returncode == 0
     assert claims_in_flight(site) == set()
 
 
