@@ -147,9 +147,8 @@ async def work(
         if once:
             await _balance_books(ledger, period, pipeline)
         if pipeline.timed_out:
-            raise Unfinished(
-                f"flow.once_timeout_s reached; {len(pipeline.board)} batches are unfinished and stay pending"
-            )
+            left = f"batches begun and not finished: {len(pipeline.board)}"
+            raise Unfinished(f"flow.once_timeout_s reached; {left}; the same command goes on with what has no result")
         if once and (text := pace.gate.reasons.get("credentials")) is not None:
             raise CredentialsRefused("credentials refused", text)
     return tally

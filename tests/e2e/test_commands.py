@@ -272,6 +272,21 @@ def fetch(url: str) -> bytes:
         return bytes(answer.read())
 
 
+def test_a_once_run_that_may_take_no_longer_says_what_goes_on_and_ends_with_1(
+    site: Site, own_simulator: Simulator
+) -> None:
+    claim_file(site.inbox, "slow", "OK-", 700_011)
+    own_simulator.set_faults(outage=True)
+
+    done = site.run_once(PRECHECK_API__BASE_URL=own_simulator.origin, PRECHECK_FLOW__ONCE_TIMEOUT_S="1")
+
+    assert done.returncode == 1
+    assert b"flow.once_timeout_s reached" in done.stderr
+    assert b"the same command goes on with what has no result" in done.stderr
+    assert {"worker.timed_out", "input.unready"} <= {line["event"] for line in log_lines(done.stdout)}
+    assert len(list(site.inbox.iterdir())) == 1
+
+
 def test_help_has_examples_for_every_command_and_each_can_be_pasted(site: Site) -> None:
     commands = re.findall(r"^  (\w+)  ", site.run("--help").stdout.decode().partition("Commands:")[2], re.MULTILINE)
     assert len(commands) == 14

@@ -1,6 +1,7 @@
 """The disks of a working worker: full, broken, read-only, in use by another; and the worker that goes on."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from tests.disks import remount, small_disk
 from tests.e2e.harness import WORKER, Run, Simulator, Site, log_lines, wait_until
 from tests.faults.crashing import hold_against, put, recover, refusal, rows
 from tests.oracle import read_results
+from worker.upkeep import ECHO_S
 
 STRACE = ("strace", "-f", "-qq", "-o", "/dev/null")
 
@@ -91,6 +93,7 @@ def test_a_worker_that_is_stopped_while_the_disk_is_full_loses_nothing(site: Sit
         wait_until(lambda: paused.has_logged("storage.filled"))
         paused.process.send_signal(signal.SIGTERM)
         wait_until(lambda: paused.has_logged("worker.draining"))
+        time.sleep(2 * ECHO_S)
         paused.stop(signal.SIGTERM)
         remount(disk, "size=16m")
 

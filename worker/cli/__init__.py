@@ -2,7 +2,8 @@
 
 ======== =====================================================================================
 0        fine
-1        done, but not every claim was accepted (`submit`, `retry`), or the books do not balance (`demo`)
+1        done, but not every claim was accepted (`submit`, `retry`), or the books do not balance (`demo`),
+         or flow.once_timeout_s was reached
 2        the configuration or the command line is wrong
 3        the state or a sink cannot be used, an answer cannot be written, or a run's books do not balance
 4        the credentials are refused

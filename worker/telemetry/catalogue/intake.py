@@ -22,7 +22,7 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "input.unready",
         "warning",
-        "a `--once` run ends and these inputs were not ready",
+        "a `--once` run ends and these inputs were not ready, or it was ended before it came to them",
         "names count batches",
         "see whether their producers still write",
     ),
