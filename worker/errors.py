@@ -112,3 +112,8 @@ class Ambiguous(AttemptFailed):
 
     Uncharged where an idle connection was closed by the server just as it was taken: almost surely unread.
     """
+
+
+def out_of_reach(where: str, error: BaseException) -> str:
+    """Say that a server cannot be reached and what to look at; of a library's error no more than its class."""
+    return f"{where} cannot be reached ({type(error).__name__}); see whether it runs there, or correct the URL"

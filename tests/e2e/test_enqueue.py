@@ -50,6 +50,7 @@ def test_a_broker_that_is_away_is_named_and_nothing_is_sent(fed: Site, scheme: s
 
     assert refused.returncode == 3
     assert b"cannot be reached" in refused.stderr
+    assert b"see whether it runs there, or correct the URL" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1  # and no line of a library's beside it
 
 

@@ -25,7 +25,7 @@ from worker.brokers.address import Address, parse_address
 from worker.brokers.extras import CREATE_IT
 from worker.brokers.lots import send_in_lots
 from worker.brokers.messages import Message, message_from
-from worker.errors import SettingsError, SinkUnavailable, WorkerError
+from worker.errors import SettingsError, SinkUnavailable, WorkerError, out_of_reach
 
 PORT = 4222
 CONNECT_TIMEOUT_S = 5
@@ -149,7 +149,7 @@ def translated(
     except (TimeoutError, nats.errors.Error, OSError) as error:
         if "authorization" in str(error).lower():
             raise SettingsError([f"nats: {where} refuses this user, its password or its rights"]) from None
-        raise unavailable(f"nats: {where} cannot be reached ({type(error).__name__})") from None
+        raise unavailable(out_of_reach(f"nats: {where}", error)) from None
 
 
 def _missing(address: Address, code: int | None, kind: type[WorkerError] | None) -> WorkerError:

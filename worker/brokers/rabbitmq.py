@@ -32,7 +32,7 @@ from worker.brokers.address import Address, parse_address
 from worker.brokers.extras import CREATE_IT
 from worker.brokers.lots import send_in_lots
 from worker.brokers.messages import Message, message_from
-from worker.errors import SettingsError, SinkUnavailable, WorkerError
+from worker.errors import SettingsError, SinkUnavailable, WorkerError, out_of_reach
 
 PORT, TLS_PORT = 5672, 5671
 CONNECT_TIMEOUT_S = 10.0
@@ -159,7 +159,7 @@ def translated(
             raise SettingsError([f"rabbitmq: {where} refuses this user its rights on the queue"]) from None
         raise unavailable(f"rabbitmq: {where} closed the channel ({type(error).__name__})") from None
     except (TimeoutError, AMQPError, ChannelInvalidStateError, OSError, RuntimeError) as error:
-        raise unavailable(f"rabbitmq: {where} cannot be reached ({type(error).__name__})") from None
+        raise unavailable(out_of_reach(f"rabbitmq: {where}", error)) from None
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():

@@ -32,7 +32,7 @@ from redis.exceptions import (
 from worker.brokers.address import Address, parse_address
 from worker.brokers.extras import CREATE_IT
 from worker.brokers.messages import Message, message_from
-from worker.errors import SettingsError, SinkUnavailable, WorkerError
+from worker.errors import SettingsError, SinkUnavailable, WorkerError, out_of_reach
 
 PORT = 6379
 DATA = "data"
@@ -105,7 +105,7 @@ def translated(
     except (AuthenticationError, NoPermissionError):
         raise SettingsError([f"redis: {where} refuses this user, its password or its rights"]) from None
     except (NoConnection, NoAnswer, OSError) as error:
-        raise unavailable(f"redis: {where} cannot be reached ({type(error).__name__})") from None
+        raise unavailable(out_of_reach(f"redis: {where}", error)) from None
     except ResponseError as error:
         code = str(error).partition(" ")[0]
         if code in _MISSING:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import structlog
 
-from worker.errors import SettingsError, SinkUnavailable, StateError
+from worker.errors import SettingsError, SinkUnavailable, StateError, out_of_reach
 from worker.postgres.address import Address
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
@@ -127,7 +127,7 @@ def translated(address: Address) -> Iterator[None]:
             raise SettingsError(
                 [f"{where} does not speak TLS; sslmode=disable would show results to the network"]
             ) from None
-        raise SinkUnavailable(f"{where} cannot be reached ({type(error).__name__})") from None
+        raise SinkUnavailable(out_of_reach(where, error)) from None
 
 
 def _meant(error: asyncpg.PostgresError, where: str, address: Address) -> SettingsError | StateError:

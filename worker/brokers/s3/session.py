@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from worker.brokers.references import BadReference
 from worker.brokers.s3.address import Bucket
-from worker.errors import SourceUnavailable
+from worker.errors import SourceUnavailable, out_of_reach
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 30.0
@@ -102,7 +102,7 @@ def translated(place: Bucket) -> Iterator[None]:
     except ClientError as error:
         raise _refusal(where, error.response) from None
     except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise SourceUnavailable(f"s3: {where} cannot be reached ({type(error).__name__})") from None
+        raise SourceUnavailable(out_of_reach(f"s3: {where}", error)) from None
 
 
 def _refusal(where: str, response: Mapping[str, Any]) -> Exception:

@@ -26,7 +26,7 @@ from botocore.exceptions import (
 
 from worker.brokers.extras import CREATE_IT
 from worker.brokers.sqs.address import QueueAddress
-from worker.errors import SettingsError, WorkerError
+from worker.errors import SettingsError, WorkerError, out_of_reach
 
 log = structlog.get_logger()
 
@@ -180,7 +180,7 @@ def translated(
     except ClientError as error:
         raise _refusal(address, error, unavailable, missing) from None
     except (BotoCoreError, OSError, TimeoutError) as error:
-        raise unavailable(f"sqs: {where} cannot be reached ({type(error).__name__})") from None
+        raise unavailable(out_of_reach(f"sqs: {where}", error)) from None
 
 
 def _refusal(
