@@ -56,7 +56,7 @@ def test_retry_brings_through_what_recovers_and_parks_the_rest_again(site: Site)
     assert latest(site) == {"accepted": 5, "undelivered": 2}
     assert_one_result_each(results, 14)
     assert all(result["supersedes"] == result["claim_id"] + ":1" for result in replayed)
-    assert b"2 claims not simply accepted" in done.stderr
+    assert b"2 claims not simply accepted; the reasons: precheck-worker results\n" in done.stderr
     assert_ledger_at_rest(site.ledger)
 
 

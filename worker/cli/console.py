@@ -67,9 +67,9 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else plural_noun}"
 
 
-def resuming(config: Path | None) -> str:
-    """Write the command that ends a pause made with the same settings file."""
-    return "precheck-worker resume" + (f" --config {shlex.quote(str(config))}" if config else "")
+def command(name: str, config: Path | None) -> str:
+    """Write the command that goes by the same settings file, to be pasted."""
+    return f"precheck-worker {name}" + (f" --config {shlex.quote(str(config))}" if config else "")
 
 
 def disposition_table(counts: Mapping[str, int], *, title: str) -> Table:

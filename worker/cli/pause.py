@@ -7,7 +7,7 @@ import anyio
 import typer
 
 from worker import pausing
-from worker.cli.console import resuming, stdout
+from worker.cli.console import command, stdout
 from worker.cli.options import Config, add_command, settings_from
 from worker.ledger import is_shared, note_for_fleet
 
@@ -43,7 +43,7 @@ def pause(
         file = pausing.pause_file(state.url)
         pausing.pause(file, reason, time.time())
         place = str(file)
-    stdout().print(f"paused by {place}; go on with: {resuming(config)}")
+    stdout().print(f"paused by {place}; go on with: {command('resume', config)}")
     return 0
 
 

@@ -105,7 +105,7 @@ def retry(
     if not groups and not unfinished:
         stderr().print("nothing is parked that matches; nothing was sent")
         return 0
-    return _send(settings, wanted, groups, log_file)
+    return _send(settings, wanted, groups, log_file, config)
 
 
 async def _look(settings: Settings, wanted: ParkedFilter) -> tuple[Sequence[ParkedGroup], bool]:
@@ -125,7 +125,13 @@ def _show(groups: Sequence[ParkedGroup]) -> int:
     return 0
 
 
-def _send(settings: Settings, wanted: ParkedFilter, groups: Sequence[ParkedGroup], log_file: Path | None) -> int:
+def _send(
+    settings: Settings,
+    wanted: ParkedFilter,
+    groups: Sequence[ParkedGroup],
+    log_file: Path | None,
+    config: Path | None,
+) -> int:
     batches: list[OpenBatch] = []
     tally = Tally()
     with logging_to(log_file, settings.telemetry):
@@ -145,7 +151,8 @@ def _send(settings: Settings, wanted: ParkedFilter, groups: Sequence[ParkedGroup
     rows = [_row(batch) for batch in batches if batch.counts]
     stdout().print(rows_table("", ("file", "sent again", "results", "note"), rows, right=("sent again",)))
     left = sum(one.claims for one in groups) - tally.claims_completed
-    return conclude({name: count for name, count in tally.claims.items() if count}, title="\nSent again", pending=left)
+    counts = {name: count for name, count in tally.claims.items() if count}
+    return conclude(counts, config, title="\nSent again", pending=left)
 
 
 def _row(batch: OpenBatch) -> tuple[str, ...]:

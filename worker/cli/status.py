@@ -9,7 +9,7 @@ import anyio
 import msgspec
 import typer
 
-from worker.cli.console import disposition_table, plural, resuming, rows_table, stdout
+from worker.cli.console import command, disposition_table, plural, rows_table, stdout
 from worker.cli.options import Config, add_command, settings_from
 from worker.cli.summary import told
 from worker.ledger import Balance, read_state
@@ -74,7 +74,7 @@ def status(
     console = stdout()
     if state.paused is not None:
         told = f"paused since {_time(state.paused.since)}: {state.paused.reason or 'no reason given'}"
-        console.print(f"{told}; go on with: {resuming(config)}\n")
+        console.print(f"{told}; go on with: {command('resume', config)}\n")
     console.print(rows_table("", COLUMNS, map(_row, state.batches), right=("claims", "answered", "in retry", "parked")))
     console.print(disposition_table(state.totals, title="\nAll batches"))
     if state.input is not None:

@@ -60,7 +60,7 @@ def submit(
         )
         anyio.run(run, backend_options={"use_uvloop": True})
         counts = anyio.run(_count, settings, batches)
-    return _summarise(batches, counts, source)
+    return _summarise(batches, counts, source, config)
 
 
 async def _count(settings: Settings, batches: list[OpenBatch]) -> dict[int, Counter[str]]:
@@ -70,7 +70,9 @@ async def _count(settings: Settings, batches: list[OpenBatch]) -> dict[int, Coun
         return {number: Counter(await ledger.dispositions(number)) for number in numbers}
 
 
-def _summarise(batches: list[OpenBatch], counts: dict[int, Counter[str]], source: ListedFiles) -> int:
+def _summarise(
+    batches: list[OpenBatch], counts: dict[int, Counter[str]], source: ListedFiles, config: Path | None
+) -> int:
     rows = []
     total: Counter[str] = Counter()
     for batch in batches:
@@ -86,5 +88,5 @@ def _summarise(batches: list[OpenBatch], counts: dict[int, Counter[str]], source
         return 1
     rows += [(name, "-", "not finished", "submit it again") for name in unfinished]
     stdout().print(rows_table("", ("file", "claims", "results", "note"), rows, right=("claims",)))
-    code = conclude(total, title="\nAll files")
+    code = conclude(total, config, title="\nAll files")
     return 1 if source.refused or unfinished else code
