@@ -27,11 +27,15 @@ LAST_GOOD = "limiter.last_good"
 
 
 class LimitNow(msgspec.Struct, frozen=True):
-    """What `status` says of a limit: how many calls, the reason of its last change, and when that was noted."""
+    """What `status` says of a limit: how many calls, the reason of its last change, and when that was noted.
+
+    `gate` says why submission was paused then, "" if it was not.
+    """
 
     limit: int
     reason: str
     noted_at: float
+    gate: str = ""
 
 
 class LimitTeller:
@@ -59,12 +63,14 @@ class LimitTeller:
 async def keep_limit_noted(
     ledger: Ledger, tally: Tally, *, every_s: float = NOTED_EVERY_S, wall: Callable[[], float] = time.time
 ) -> None:
-    """Keep the limit in the ledger up to date until cancelled; while it does not move, nothing is written."""
-    noted = (0.0, "")
+    """Keep limit and gate in the ledger up to date until cancelled; while they do not move, nothing is written."""
+    noted = (0.0, "", "")
     while True:
-        if (now := (tally.limit, tally.limit_reason)) != noted:
+        if (now := (tally.limit, tally.limit_reason, tally.gate)) != noted:
+            limit, reason, gate = now
             try:
-                await ledger.note(LIMIT_NOW, msgspec.json.encode(LimitNow(int(now[0]), now[1], wall())).decode())
+                note = LimitNow(int(limit), reason, wall(), gate)
+                await ledger.note(LIMIT_NOW, msgspec.json.encode(note).decode())
                 noted = now
             except StorageFull:
                 pass  # the flow waits for room as well, and tells

@@ -287,6 +287,18 @@ def test_a_once_run_that_may_take_no_longer_says_what_goes_on_and_ends_with_1(
     assert len(list(site.inbox.iterdir())) == 1
 
 
+def test_an_outage_is_told_by_the_status(site: Site, own_simulator: Simulator) -> None:
+    own_simulator.set_faults(outage=True)
+
+    worker = site.start("run", PRECHECK_API__BASE_URL=own_simulator.origin)
+    wait_until(lambda: worker.has_logged("gate.shut"))
+    wait_until(lambda: b"submission was paused then: outage; the worker's log says" in site.run("status").stdout)
+    as_json = json.loads(site.run("status", "--json").stdout)
+    worker.stop(signal.SIGTERM)
+
+    assert as_json["limit"]["gate"] == "outage"
+
+
 def test_help_has_examples_for_every_command_and_each_can_be_pasted(site: Site) -> None:
     commands = re.findall(r"^  (\w+)  ", site.run("--help").stdout.decode().partition("Commands:")[2], re.MULTILINE)
     assert len(commands) == 14

@@ -69,6 +69,23 @@ async def test_the_limit_is_noted_when_it_moved_and_not_while_it_rests() -> None
     assert second == LimitNow(44, "cut", 2.0)
 
 
+async def test_why_submission_is_paused_is_noted_until_it_goes_on() -> None:
+    ledger, tally = MemoryLedger(), Tally()
+    tally.limit, tally.limit_reason = 8, "restarted"
+    noted = []
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(keep_limit_noted, ledger, tally, every_s=0, wall=lambda: 1.0))
+        for gate in ("outage", ""):
+            tally.gate = gate
+            for _ in range(20):
+                await checkpoint()
+            noted.append(read_limit(await ledger.noted(LIMIT_NOW)))
+        tasks.cancel_scope.cancel()
+
+    assert noted == [LimitNow(8, "restarted", 1.0, "outage"), LimitNow(8, "restarted", 1.0, "")]
+
+
 def test_a_note_that_cannot_be_read_is_none() -> None:
     assert read_limit(None) is None
     assert read_limit("64") is None

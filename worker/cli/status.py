@@ -82,6 +82,9 @@ def status(
     if (now := state.limit) is not None:
         reason = now.reason.replace("_", " ")
         console.print(f"\ncalls allowed in flight: {now.limit:,} ({reason}), noted {_time(now.noted_at)}")
+        if now.gate not in ("", "operator"):
+            told = "the worker's log says what to do (gate.shut), and when it goes on (gate.opened)"
+            console.print(f"submission was paused then: {now.gate}; {told}")
     return 0
 
 
