@@ -45,6 +45,7 @@ def test_what_the_service_refuses_is_explained(
     assert done.returncode == code
     assert told in failed[what]
     assert len(failed) == 1
+    assert done.stderr == b""
 
 
 def test_a_path_that_is_not_there_looks_like_a_lack_of_entitlement_and_both_are_named(

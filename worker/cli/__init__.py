@@ -34,10 +34,10 @@ from worker.cli import (
 )
 from worker.cli.console import complain
 from worker.cli.endings import ending_of
+from worker.cli.logfile import log_errors
 from worker.cli.streams import prepare_streams
 from worker.errors import StateError, WorkerError
-from worker.settings import TelemetrySettings
-from worker.telemetry.logs import configure_logs, log_crashes
+from worker.telemetry.logs import log_crashes
 from worker.upkeep import Interrupted
 
 __all__ = ["main"]
@@ -77,7 +77,7 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     prepare_streams()
     # Commands that answer a question log nothing but errors; those that work say where their log goes.
-    configure_logs(TelemetrySettings(log_level="error", log_format="console"), sys.stderr)
+    log_errors()
     log_crashes()
     try:
         code = run_command_line(sys.argv[1:])

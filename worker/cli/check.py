@@ -9,6 +9,7 @@ import typer
 from worker import fleet, sinks, sources
 from worker.brokers.references import references_of
 from worker.cli.console import stdout
+from worker.cli.logfile import unlogged
 from worker.cli.options import Config, add_command, settings_from
 from worker.cli.places import Finding, look_at_file, look_at_folder, look_at_input
 from worker.diagnosis import health_advice, token_advice
@@ -51,8 +52,9 @@ def check(config: Config = None) -> int:
     findings.append(_open_files(settings))
     findings += _paths(settings)
     findings += _state(settings)
-    findings += anyio.run(_servers, settings)
-    findings += anyio.run(_service, settings)
+    with unlogged():
+        findings += anyio.run(_servers, settings)
+        findings += anyio.run(_service, settings)
     console = stdout()
     for finding in findings:
         console.print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what:<9} {finding.detail}")

@@ -1,5 +1,6 @@
-"""Where a command's log goes when its terminal belongs to progress and a summary."""
+"""Where a command's log goes when its terminal belongs to an answer, or to progress and a summary."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,22 @@ import msgspec
 from worker.errors import SettingsError
 from worker.settings import TelemetrySettings
 from worker.telemetry.logs import configure_logs
+
+
+def log_errors() -> None:
+    """Log errors only, readable, to stderr: for commands that answer a question."""
+    configure_logs(TelemetrySettings(log_level="error", log_format="console"), sys.stderr)
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """Log nothing of what is tried, where the command says itself how each part of it went; then errors as before."""
+    with Path(os.devnull).open("wb") as nowhere:
+        configure_logs(TelemetrySettings(), nowhere)
+        try:
+            yield
+        finally:
+            log_errors()
 
 
 @contextmanager
