@@ -263,6 +263,58 @@ def test_a_share_that_falls_with_the_limit_is_of_load_even_where_few_were_lost()
     assert Judgement.ACQUITTAL not in judged
 
 
+def rested(*, lost_a_window: int, windows: int = 4) -> Losses:
+    """Losses after some windows of a hundred at a limit that is not beyond the last good one."""
+    losses = Losses()
+    for _ in range(windows):
+        for _ in range(100 - lost_a_window):
+            losses.answered()
+        for _ in range(lost_a_window):
+            losses.lost(100, 0.5, 2.4, 1.0)
+        losses.window_closed(100, 100 - lost_a_window, lost_a_window)
+    return losses
+
+
+def losses_until_a_cut(losses: Losses, limit: float) -> int:
+    """Lose one of twenty-one until a cut is asked for."""
+    for number in range(1, 100):
+        for _ in range(20):
+            losses.answered()
+        if losses.lost(limit, 0.5, 2.4, 1.0):
+            return number
+    return 100
+
+
+def test_a_step_beyond_what_is_good_is_answered_by_the_first_sign_of_losses() -> None:
+    step, no_step = rested(lost_a_window=1), rested(lost_a_window=1)
+    step.beyond = True
+
+    assert losses_until_a_cut(step, 104) < losses_until_a_cut(no_step, 100)
+    assert (step.asking, no_step.asking) == (True, False)
+
+
+@pytest.mark.parametrize(("lost_a_window", "windows"), [(3, 4), (0, 0)])
+def test_where_many_are_lost_anyway_or_nothing_is_known_a_step_asks_no_question(
+    lost_a_window: int, windows: int
+) -> None:
+    step = rested(lost_a_window=lost_a_window, windows=windows)
+    step.beyond = True
+    losses_until_a_cut(step, 104)
+
+    assert not step.asking
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    "name", ["sheds above 100, in 50 ms", "sheds above 100, in 2 ms", "heavy tail, sheds above 100"]
+)
+def test_a_step_too_far_leads_back_to_just_below_what_is_known_to_be_good(name: str, seed: int) -> None:
+    goodput, lost = compare(name, seed)
+
+    assert goodput >= 0.97
+    assert lost <= 0.015
+
+
 @pytest.mark.fault(100)
 def test_a_few_losses_by_chance_while_it_is_low_do_not_keep_it_low() -> None:
     goodput, _ = compare("3 % fail from the start", 39)

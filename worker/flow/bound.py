@@ -5,7 +5,8 @@
     slow start ── doubles a window ──▶ the limit that was last good, a cut, slower answers, or less done; then back by
                   half, and on with doubling if the answers are as slow there (`worker.flow.start`)
     climbing  ─── most of the way to the last good limit, a rest there, then ever bolder steps (`worker.flow.climb`)
-    cutting   ─── to 0.9, 0.85, 0.8, 0.7 …, each once the one before it is in effect (`worker.flow.losses`)
+    cutting   ─── to 0.9, 0.85, 0.8, 0.7 …, each once the one before it is in effect (`worker.flow.losses`); from a
+                  step beyond the last good limit to just below that
     holding   ─── while answers are slow (`worker.flow.brake`), or many are overdue (`worker.flow.overdue`)
     easing    ─── back to where most got done, if plainly less does (`worker.flow.peak`)
 
@@ -36,6 +37,7 @@ from worker.flow.start import SlowStart
 LEAST_WINDOW = 16
 CUTS = (0.9, 0.85, 0.8, 0.7)
 SLOW_START_CUT = 0.7
+JUST_BELOW = 0.97  # the limit that was last good
 LEAST_SERVED, MOST_SERVED = 0.3, 0.9  # shares of the limit that a cut by late losses leaves
 
 
@@ -88,6 +90,7 @@ class Bound:
                 self._give_up_slot(self._target)
             return
         self._lost += 1
+        self._losses.beyond = self._climb.beyond(self.limit)
         if self._losses.lost(self.limit, latency_s, self._latency_s, self._overdue.served):
             self._cut(now)
         elif self._missing and self._losses.suspicious and latency_s > 2 * self._latency_s:
@@ -113,6 +116,8 @@ class Bound:
         else:
             ceiling = min(self.good or self.limit, self.limit)
             limit = self.limit * (SLOW_START_CUT if self._start.on else CUTS[min(self._losses.cuts, len(CUTS)) - 1])
+            if self._losses.asking:
+                limit = max(limit, JUST_BELOW * ceiling)
         self._climb.after_cut(self.limit, ceiling)
         self._start.stop()
         self._cut_at = now
@@ -152,6 +157,7 @@ class Bound:
             self._target = None
         self._open_window(now)
         self._latency_s = math.exp(sample.log_latency)
+        self._losses.beyond = self._climb.beyond(self.limit)
         judged = self._losses.window_closed(self.limit, sample.answers, lost)
         if judged is Judgement.ACQUITTAL:
             self._climb_boldly(1 / 8)

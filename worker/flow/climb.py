@@ -6,7 +6,7 @@ beyond it the steps double, from a fiftieth up to a quarter. Without a ceiling a
 
 import math
 
-REST_WINDOWS, REST_ANSWERS = 2, 200
+REST_WINDOWS, REST_ANSWERS = 1, 200
 EASED_WINDOWS = 30  # of rest where more load got less done
 BOLDEST, CAUTIOUS = 1 / 4, 1 / 16  # shares of the limit that a step beyond the ceiling comes to at most
 AT_IT = 0.5  # this near is at the ceiling
@@ -24,6 +24,10 @@ class Climb:
     def below(self, limit: float) -> bool:
         """Whether this limit is plainly below the ceiling."""
         return self.ceiling is None or limit < self.ceiling - AT_IT
+
+    def beyond(self, limit: float) -> bool:
+        """Whether this limit is plainly beyond the ceiling."""
+        return self.ceiling is not None and limit > self.ceiling + 2 * AT_IT
 
     def step(self, limit: float) -> float:
         """Take the next step from this limit: how far it leads."""

@@ -8,6 +8,9 @@ tolerated from then on, for as long as it lasts, and the limit goes up again. So
 dip. Where they are nearly half of all, the way back is slow and the limit can stay low for minutes. A share above 70 %
 needs no evidence.
 
+A step beyond the limit that was last good is a question. Where hardly any were lost up to there since the last cut, the
+first sign answers it: less proof is asked, and the cut leads to just below that limit, which is known to be good.
+
 What was lost of late at far lower limits is evidence as well: if it was as much, there is no cut in the first place.
 
 The window after a cut is not judged: many an attempt from before the cut ends in it, and losses may take longer than
@@ -17,21 +20,21 @@ answers to be known.
 import math
 from enum import Enum
 
+from worker.flow.case import CONTRAST, SAME_SHARE, Case
+
 LEAST_LOST = 6
 LEAST_TALLY = 100
 USUAL_SHARE = 0.01
 TOLERATED_SHARE = 0.02
 OUTAGE_SHARE = 0.7
 LEAST_OUTAGE = 20  # attempts, for right after a window that was not judged the tally is short
-SAME_SHARE = 0.6
-CONTRAST = 0.8
 PROOF_DEPTH = 0.6
-PROOF_LOSSES = 12
 EXCUSE_LOSSES = 3  # at far lower limits, for a share to be known there
-LEAST_CONTRAST = 50  # attempts below, before the case may be closed by what they show
 MOST_ROUND_TRIPS = 50
 LATE_ROUND_TRIPS = 2.0
 SIGMAS = 3.0  # beyond what chance does, for it is asked at every loss
+SIGMAS_ASKING = 2.0  # where a step beyond what is known to be good asked for it
+CALM_SHARE = 0.015
 MEMORY = 0.97  # of each window, in the next one
 
 
@@ -43,47 +46,6 @@ class Judgement(Enum):
     EXCESSIVE = "excessive"
     ACQUITTAL = "acquittal"  # many, but load is not to blame
     UNSETTLED = "unsettled"  # too soon after a cut to tell
-
-
-class _Case:
-    """The limit when the cuts began, the loss share there, at least how large it was, and what was seen well below."""
-
-    __slots__ = ("least_share", "limit", "lost", "ok", "share")
-
-    def __init__(self, limit: float, lost: float, count: float) -> None:
-        self.limit = limit
-        self.share = lost / count
-        self.least_share = _at_least(lost, count)
-        self.ok = 0
-        self.lost = 0
-
-    def hear(self, limit: float, ok: int, lost: int) -> None:
-        """Take a settled window as evidence."""
-        if limit <= CONTRAST * self.limit:
-            self.ok += ok
-            self.lost += lost
-        else:
-            self.share = max(self.share, lost / (ok + lost))
-            self.least_share = max(self.least_share, _at_least(lost, ok + lost))
-
-    @property
-    def proven(self) -> bool:
-        """Whether so much was seen that an unchanged share would have shown."""
-        return (self.ok + self.lost) * self.share >= PROOF_LOSSES
-
-    def refuted_by(self, share: float) -> bool:
-        """Whether this share is far above that seen below: then load is guilty here as well, and cutting goes on."""
-        return self.ok + self.lost >= LEAST_CONTRAST and self.share_below < SAME_SHARE / 2 * share
-
-    @property
-    def share_below(self) -> float:
-        return self.lost / (self.ok + self.lost)
-
-
-def _at_least(lost: float, count: float) -> float:
-    """Return the share less what chance does: a cut is asked for just when chance has made it large."""
-    share = lost / count
-    return share - math.sqrt(share * (1 - share) / count)
 
 
 class _History:
@@ -110,11 +72,17 @@ def _step(limit: float) -> int:
 
 
 class Losses:
-    """Keeps the tally since the last cut, the case against load, and the share that load is not to blame for."""
+    """Keeps the tally since the last cut, the case against load, and the share that load is not to blame for.
+
+    `beyond` is set by the owner while the limit is beyond the one that was last good. `asking` says whether the last
+    cut, if that is what it was, answered a question.
+    """
 
     def __init__(self) -> None:
+        self.beyond = self.asking = False
+        self._calm_ok = self._calm_lost = 0  # since the last cut, in windows up to the last good limit
         self.cuts = 0  # since the last window with few enough losses
-        self._case: _Case | None = None
+        self._case: Case | None = None
         self._history = _History()
         self._ok = 0.0
         self._lost = 0.0
@@ -154,12 +122,14 @@ class Losses:
         if self._case is None and self._excused(limit):
             return False
         if self._case is None:
-            self._case = _Case(limit, self._lost, count)
+            self._case = Case(limit, self._lost, count)
         elif limit <= (CONTRAST if self.late else PROOF_DEPTH) * self._case.limit and not outage:
             if not self._case.refuted_by(share):
                 return False
-            self._case = _Case(limit, self._lost, count)
+            self._case = Case(limit, self._lost, count)
         self.cuts += 1
+        self.asking = self._asks
+        self._calm_ok = self._calm_lost = 0
         self._ok = self._lost = 0.0
         self._unsettled = limit * (served * self._round_trips if self.late else 1.0)
         return True
@@ -171,6 +141,9 @@ class Losses:
             self._ok = self._lost = 0.0
             return Judgement.UNSETTLED
         self._history.add(limit, ok, lost)
+        if not self.beyond:
+            self._calm_ok += ok
+            self._calm_lost += lost
         if self._case is not None:
             self._case.hear(limit, ok, lost)
             if self._case.proven and self._conclude(self._case):
@@ -193,7 +166,13 @@ class Losses:
         self.dismiss()
         self._ok = self._lost = self._unsettled = 0.0
 
-    def _conclude(self, case: _Case) -> bool:
+    @property
+    def _asks(self) -> bool:
+        """Whether the limit is beyond what was good, and up to there hardly any were lost."""
+        known = self._calm_ok + self._calm_lost
+        return self.beyond and known >= LEAST_TALLY and self._calm_lost <= CALM_SHARE * known
+
+    def _conclude(self, case: Case) -> bool:
         """Close a proven case; whether load is acquitted."""
         self.dismiss()
         if case.share_below <= SAME_SHARE * case.least_share:
@@ -226,7 +205,8 @@ class Losses:
 
     def _exceeds(self, share: float) -> bool:
         count = self._ok + self._lost
-        return self._lost > share * count + SIGMAS * math.sqrt(share * (1 - share) * count)
+        sigmas = SIGMAS_ASKING if self._asks else SIGMAS
+        return self._lost > share * count + sigmas * math.sqrt(share * (1 - share) * count)
 
 
 def _tolerated(background: float) -> float:
