@@ -69,6 +69,21 @@ def test_submit_and_retry_leave_the_port_of_the_probes_to_a_worker(site: Site, c
     assert b"telemetry.http" not in done.stderr
 
 
+def test_submit_says_what_it_cannot_send_again_for_it_is_past_its_retention(site: Site) -> None:
+    old = claim_file(site.root / "outgoing", "old", "OK-", 700_012)
+    site.run("submit", str(old))
+    purging = site.start("run", PRECHECK_STATE__RETENTION_DAYS="0")
+    wait_until(lambda: purging.has_logged("ledger.purged"))
+    purging.stop(signal.SIGTERM)
+
+    forced, results = site.run("submit", "--force", str(old)), site.run("results")
+
+    (row,) = [line.split() for line in forced.stdout.decode().splitlines() if line.startswith(old.name)]
+    assert row[1:4] == ["1", "1", "accepted"]
+    assert "not sent again: older than state.retention_days; submit a copy of it" in " ".join(row)
+    assert b"older than state.retention_days" in results.stderr
+
+
 def test_submit_of_a_copy_says_whose_results_it_tells_again(site: Site) -> None:
     first = claim_file(site.root / "outgoing", "first", "OK-", 700_007)
     site.run("submit", str(first))

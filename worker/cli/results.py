@@ -147,7 +147,7 @@ def _amount(value: str | None) -> str | None:
 async def _write_table(settings: Settings, wanted: Wanted, shown: Callable[[Result], Result]) -> None:
     rows = [_row(shown(result)) async for result in read(settings, wanted)]
     if not rows:
-        stderr().print("no results match; status shows the batches, and how many results of each disposition there are")
+        stderr().print("no results match, or they are older than state.retention_days; status shows the batches")
     console, table = stdout(), rows_table("", COLUMNS, rows, right=("charge", "attempts"))
     if console.measure(table, options=console.options.update_width(UNFOLDED)).maximum <= console.width:
         console.print(table)

@@ -60,7 +60,7 @@ def submit(
         )
         anyio.run(run, backend_options={"use_uvloop": True})
         counts = anyio.run(_count, settings, batches)
-    return _summarise(batches, counts, source, config)
+    return _summarise(batches, counts, source, config, force=force)
 
 
 async def _count(settings: Settings, batches: list[OpenBatch]) -> dict[int, Counter[str]]:
@@ -71,7 +71,7 @@ async def _count(settings: Settings, batches: list[OpenBatch]) -> dict[int, Coun
 
 
 def _summarise(
-    batches: list[OpenBatch], counts: dict[int, Counter[str]], source: ListedFiles, config: Path | None
+    batches: list[OpenBatch], counts: dict[int, Counter[str]], source: ListedFiles, config: Path | None, *, force: bool
 ) -> int:
     rows = []
     total: Counter[str] = Counter()
@@ -80,7 +80,10 @@ def _summarise(
         total += found
         original = batch.opened.original
         note = "checked before" if batch.opened.done else f"same as {original.name}, checked before" if original else ""
-        rows.append((batch.batch.name, f"{batch.total or 0:,}", told(found), note))
+        if batch.opened.done and force:
+            note = "not sent again: older than state.retention_days; submit a copy of it"
+        claims = found.total() if batch.opened.done else batch.total or 0  # of a batch long done no claims are kept
+        rows.append((batch.batch.name, f"{claims:,}", told(found), note))
     rows += [(name, "-", f"not processed: {code}", text) for name, code, text in source.refused]
     unfinished = [*source.released, *source.not_taken()]
     if not rows and not unfinished:
