@@ -240,6 +240,21 @@ def test_what_stands_twice_in_the_file_is_told_as_that(tmp_path: Path, text: str
     assert "hush" not in found
 
 
+def test_what_does_not_go_together_is_told_with_where_it_was_given(tmp_path: Path) -> None:
+    config = write(
+        tmp_path, "[auth]\nclient_secret_file = '/run/secrets/x'\n[retry]\nbase_s = 90\n[input]\nurl = 'in'\n"
+    )
+
+    with pytest.raises(SettingsError) as refused:
+        load(config, {"PRECHECK_AUTH__CLIENT_SECRET": "hush"}, online=False)
+
+    told = {problem.partition(": ")[0]: problem for problem in refused.value.problems}
+    assert told["auth.client_secret"].endswith("keep one of them (PRECHECK_AUTH__CLIENT_SECRET)")
+    assert told["retry.base_s"] == f"retry.base_s: must not be above retry.max_s ({config})"
+    assert told["input.url"].endswith(f"got 'in' ({config})")
+    assert "hush" not in str(refused.value)
+
+
 def test_a_file_in_another_encoding_is_told_by_its_line(tmp_path: Path) -> None:
     config = tmp_path / "worker.toml"
     config.write_bytes(b"[input]\nurl = 'dir:caf\xe9'\n")

@@ -53,7 +53,9 @@ def load(
     values = _converted(given, known, problems)
     settings = _assembled(with_defaults(values))
     named = {problem.name for problem in problems}
-    problems += [problem for problem in problems_of(settings, online=online) if problem.name not in named]
+    origins = {one.name: one.origin for one in given}
+    found = [problem for problem in problems_of(settings, online=online) if problem.name not in named]
+    problems += [_with_origin(problem, origins.get(problem.name)) for problem in found]
     if problems:
         raise SettingsError([str(problem) for problem in problems])
     return settings
@@ -76,6 +78,10 @@ def _wrong(setting: Setting, given: Given) -> str:
     as_json = " as JSON" if given.text and setting.type.startswith(("a list", "a table")) else ""
     origin = f" ({given.origin})" if given.origin else ""
     return f"must be {setting.type}{as_json}, {got}{origin}"
+
+
+def _with_origin(problem: Problem, origin: str | None) -> Problem:
+    return problem._replace(text=f"{problem.text} ({origin})") if origin else problem
 
 
 def _assembled(values: Mapping[str, Any]) -> Settings:
