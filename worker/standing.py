@@ -4,6 +4,7 @@ Not `Path.exists` and its like: they raise where we have no right to look, or a 
 """
 
 import errno
+import os
 import shlex
 import stat
 from pathlib import Path
@@ -32,3 +33,14 @@ def in_words(error: OSError, path: Path) -> str:
         shown = shlex.quote(str(path.parent))
         return f"{path} cannot be looked at by this user; chmod or chown its folders (namei -l {shown} shows them)"
     return f"{path} cannot be looked at: {error.strerror}; name another place"
+
+
+def unwritable(path: Path) -> str:
+    """Say why what stands at `path` may not be written, and what to do."""
+    try:
+        read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+    except OSError as error:
+        return in_words(error, path)
+    if read_only:
+        return f"{path} is on a file system that is mounted read-only; mount it to be written, or name another place"
+    return f"{path} cannot be read and written by this user; chown or chmod it"

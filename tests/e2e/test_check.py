@@ -7,10 +7,12 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 
+from tests.disks import remount, small_disk
 from tests.e2e.harness import WORKER, Run, Simulator, Site
 from tests.e2e.test_whole_path import put
 from tests.integration.clients import always
@@ -226,7 +228,7 @@ def test_a_ledger_that_cannot_be_written_is_told(site: Site) -> None:
     as_others = ("setpriv", "--bounding-set=-dac_override") if os.geteuid() == 0 else ()  # root may write anything
     done = Run(site, ["check"], {}, program=(*as_others, *WORKER)).wait()
 
-    assert "cannot be written by this user" in lines_of(done)["state"]
+    assert "cannot be read and written by this user; chown or chmod it" in lines_of(done)["state"]
     assert done.returncode == 3
 
 
@@ -239,3 +241,17 @@ def test_a_named_path_that_cannot_be_looked_at_is_told(site: Site, command: str)
     assert done.returncode == 2
     assert b"File name too long" in done.stderr
     assert b"task.failed" not in done.stderr
+
+
+@pytest.mark.fault(36)
+def test_a_file_system_that_is_read_only_is_told_as_that(tmp_path: Path, simulator: Simulator) -> None:
+    with small_disk(tmp_path / "disk", "size=4m") as disk:
+        site = Site(disk, simulator.origin)
+        site.run_once()
+        remount(disk, "ro")
+
+        done = site.run("check")
+
+    failed = [line for line in done.stdout.decode().splitlines() if line.startswith("FAIL")]
+    assert [line.split()[1] for line in failed] == ["input", "output", "state"]
+    assert all("is on a file system that is mounted read-only; mount it to be written" in line for line in failed)

@@ -7,7 +7,7 @@ import msgspec
 
 from worker.errors import SettingsError
 from worker.sources.spool import look_at_spool
-from worker.standing import in_words, kind_at
+from worker.standing import in_words, kind_at, unwritable
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ def look_at_file(what: str, path: Path) -> Finding:
     if kind != "file":
         return Finding(what, ok=False, detail=f"{path} is no regular file; name another one", code=2)
     if not os.access(path, os.R_OK | os.W_OK):
-        return Finding(what, ok=False, detail=f"{path} cannot be written by this user; chown or chmod it", code=3)
+        return Finding(what, ok=False, detail=unwritable(path), code=3)
     return Finding(what, ok=True, detail=f"{path}")
 
 
@@ -52,5 +52,5 @@ def look_at_folder(what: str, folder: Path) -> Finding:
     except OSError as error:
         return Finding(what, ok=False, detail=in_words(error, nearest), code=3)
     if kind != "folder" or not os.access(nearest, os.W_OK | os.X_OK):
-        return Finding(what, ok=False, detail=f"{nearest} cannot be written by this user; chown or chmod it", code=3)
+        return Finding(what, ok=False, detail=unwritable(nearest), code=3)
     return Finding(what, ok=True, detail=f"{folder}" if nearest == folder else f"{folder} (will be made)")

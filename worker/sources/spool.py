@@ -22,7 +22,7 @@ from worker.errors import SettingsError, StateError, StorageFull
 from worker.sources.leases import Mount, mount_of
 from worker.sources.moves import NO_ROOM, make_folder, open_folder
 from worker.sources.workfolder import WorkFolder
-from worker.standing import in_words, kind_at
+from worker.standing import in_words, kind_at, unwritable
 
 NEIGHBOURS = ("work", "archive", "quarantine")
 
@@ -133,7 +133,7 @@ def look_at_spool(incoming: Path) -> None:
     places = {path if path.exists() else incoming.parent for path in map(incoming.with_name, NEIGHBOURS)}
     for place in places:
         if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
-            raise SettingsError([f"input.url: {place} must be readable and writable for this worker"])
+            raise SettingsError([f"input.url: {unwritable(place)}"])
     with ExitStack() as opened:
         fds = []
         for place in (incoming, *places):
@@ -154,7 +154,7 @@ def _demand_folder(incoming: Path) -> None:
     if kind != "folder":
         raise SettingsError([f"input.url: {incoming} is not a folder"])
     if not os.access(incoming, os.R_OK | os.W_OK | os.X_OK):
-        raise SettingsError([f"input.url: {incoming} must be readable and writable for this worker"])
+        raise SettingsError([f"input.url: {unwritable(incoming)}"])
 
 
 def is_ours(incoming: Path, worker_name: str) -> bool:
