@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import signal
 import socket
@@ -300,6 +301,16 @@ def test_a_once_run_that_may_take_no_longer_says_what_goes_on_and_ends_with_1(
     assert b"the same command goes on with what has no result" in done.stderr
     assert {"worker.timed_out", "input.unready"} <= {line["event"] for line in log_lines(done.stdout)}
     assert len(list(site.inbox.iterdir())) == 1
+
+
+def test_a_log_file_that_nobody_reads_is_refused_and_not_waited_for(site: Site) -> None:
+    path = claim_file(site.root / "outgoing", "good", "OK-", 700_013)
+    os.mkfifo(site.root / "log")
+
+    done = site.start("submit", str(path), "--log-file", "log").wait(within_s=20)
+
+    assert done.returncode == 2
+    assert b"--log-file: log cannot be written" in done.stderr
 
 
 def test_an_outage_is_told_by_the_status(site: Site, own_simulator: Simulator) -> None:

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from os import O_APPEND, O_CREAT, O_WRONLY, fdopen
+from os import O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY, fdopen
 from os import open as open_file
 from pathlib import Path
 
@@ -44,7 +44,10 @@ def logging_to(path: Path | None, settings: TelemetrySettings) -> Iterator[None]
         return
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = open_file(path, O_WRONLY | O_APPEND | O_CREAT, 0o600)
+        descriptor = open_file(
+            path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o600
+        )  # else a FIFO waits for a reader
+        os.set_blocking(descriptor, True)
     except OSError as error:
         raise SettingsError([f"--log-file: {path} cannot be written: {error.strerror}"]) from None
     with fdopen(descriptor, "ab", buffering=0) as stream:
