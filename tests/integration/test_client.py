@@ -307,6 +307,40 @@ class TestNobodyKnows:
         assert isinstance(error, Ambiguous)
         assert error.code == "content_encoding"
 
+    @pytest.mark.fault(85)
+    @pytest.mark.parametrize("broken", ["truncated", "bad CRC"])
+    @pytest.mark.parametrize("framing", ["its length", "the end of the connection"])
+    async def test_a_packed_answer_that_is_broken_is_no_success_either(self, broken: str, framing: str) -> None:
+        packed = gzip.compress(json.dumps(REJECTED).encode())
+        packed = packed[: len(packed) // 2] if broken == "truncated" else packed[:-8] + bytes(4) + packed[-4:]
+        length = b"Content-Length: %d\r\n" % len(packed) if framing == "its length" else b""
+
+        error = await failure_of(
+            sending(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n",
+                length,
+                b"\r\n",
+                packed,
+            )
+        )
+
+        assert isinstance(error, Ambiguous)
+        assert error.code == "content_encoding"
+
+    @pytest.mark.fault(85)
+    @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+    async def test_an_answer_without_a_length_is_no_success_where_the_connection_ends_it_early(
+        self, share: float
+    ) -> None:
+        head, body = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", json.dumps(REJECTED).encode()
+        script = in_turn(sending(head + body[: int(share * len(body))]), sending(head + body))
+
+        async with FaultServer(script) as server, client_of(server.origin) as client:
+            cut, whole = await client.attempt(make_claim()), await client.attempt(make_claim())
+
+        assert (cut.attempt_class, cut.disposition) == (AttemptClass.AMBIGUOUS, None)
+        assert whole.disposition is Disposition.REJECTED
+
     @pytest.mark.parametrize(
         "rest",
         [b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\ncanar", b"Content-Length: 999\r\n\r\n<html>canary"],
