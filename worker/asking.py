@@ -1,5 +1,7 @@
 """Asking the event loop from a thread that a task of it waits for."""
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, TypeVarTuple
 
@@ -17,10 +19,27 @@ def ask_loop(ask: Callable[[*Ts], Awaitable[T]], *given: *Ts) -> T:
     ever, with all of a core, for a cancellation that nobody delivers: a worker told to stop while it took over did not
     end.
     """
+    return ask_loop_within(math.inf, ask, *given)
+
+
+def ask_loop_within(within_s: float, ask: Callable[[*Ts], Awaitable[T]], *given: *Ts) -> T:
+    """Do as `ask_loop`, and wait so long for the answer.
+
+    :raises TimeoutError: if there is none by then.
+    """
 
     async def shielded() -> T:
-        with anyio.CancelScope(shield=True):
+        with anyio.fail_after(within_s, shield=True):
             answer = await ask(*given)
         return answer  # noqa: RET504 - from within the block, mypy would take the shield for one that may swallow
 
     return anyio.from_thread.run(shielded)
+
+
+def is_awaited() -> bool:
+    """Tell whether the task that waits for this thread has not been cancelled."""
+    try:
+        anyio.from_thread.check_cancelled()
+    except asyncio.CancelledError:
+        return False
+    return True

@@ -22,8 +22,9 @@ import msgspec
 import structlog
 
 from worker import sinks
-from worker.asking import ask_loop
+from worker.asking import ask_loop, is_awaited
 from worker.claim import Batch
+from worker.coheirs import SharedInheritance
 from worker.crashpoint import crashpoint
 from worker.errors import SettingsError, StateError, StateHeld, StorageFull
 from worker.ledger import Estate, FleetLedger, SqliteLedger, WholeLedger, open_left_ledger
@@ -56,34 +57,6 @@ async def heir_of(ledger: WholeLedger, settings: Settings, outputs: Sequence[Sin
     if isinstance(ledger, SqliteLedger):
         return await Inheritance.prepared(ledger, settings, outputs)
     raise TypeError("inheritance: a ledger of an unknown kind")
-
-
-class SharedInheritance:
-    """`worker.ports.Heir` of a worker whose ledger is the fleet's: it knows what every other worker of it knew.
-
-    A dead worker's batch becomes ours as it is opened, its results with it.
-    """
-
-    will = b"shared"
-
-    def __init__(self, ledger: FleetLedger, environment: str) -> None:
-        self._ledger = ledger
-        self._environment = environment
-
-    @contextmanager
-    def inheriting(self, owner: str, will: bytes, refs: Sequence[str]) -> Iterator[bool]:
-        """Let batches be moved at once; one that has left a ledger in a file had one of its own."""
-        if will != self.will:
-            log.warning("ledger.missed", owner=owner, detail="it had another ledger than the fleet's")
-        yield True
-
-    def let_go(self, refs: Sequence[str]) -> Mapping[str, int]:
-        """Keep nothing: whoever finds one of these batches goes on with it."""
-        return {}
-
-    def answered(self, refs: Sequence[str]) -> Mapping[str, int]:
-        """Ask the fleet's ledger how many claims of these batches have an answer; see `worker.ports.Heir`."""
-        return ask_loop(self._ledger.answered, refs, self._environment)
 
 
 class Inheritance:
@@ -122,6 +95,9 @@ class Inheritance:
             return
         if left == self._left:
             yield True  # our own earlier life
+            return
+        if not is_awaited():
+            yield False  # we are told to stop, and a ledger whose sinks are out of reach takes half a minute
             return
         try:
             theirs = open_left_ledger(Path(left.ledger), left.identity, environment=self._environment)

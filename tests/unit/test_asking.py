@@ -3,8 +3,9 @@ import threading
 import anyio
 import anyio.from_thread
 import anyio.to_thread
+import pytest
 
-from worker.asking import ask_loop
+from worker.asking import ask_loop, ask_loop_within, is_awaited
 
 
 def test_a_thread_gets_its_answer_although_the_task_that_waits_for_it_was_cancelled() -> None:
@@ -27,3 +28,26 @@ def test_a_thread_gets_its_answer_although_the_task_that_waits_for_it_was_cancel
     beside.join(10.0)
 
     assert answers == [7]
+
+
+async def test_a_thread_waits_for_an_answer_only_so_long() -> None:
+    def look() -> None:
+        with pytest.raises(TimeoutError):
+            ask_loop_within(0.01, anyio.sleep_forever)
+
+    with anyio.fail_after(10.0):
+        await anyio.to_thread.run_sync(look)
+
+
+async def test_a_thread_is_told_whether_its_task_was_cancelled() -> None:
+    told = []
+
+    def look(scope: anyio.CancelScope) -> None:
+        told.append(is_awaited())
+        anyio.from_thread.run_sync(scope.cancel)
+        told.append(is_awaited())
+
+    with anyio.CancelScope() as scope:
+        await anyio.to_thread.run_sync(look, scope)
+
+    assert told == [True, False]

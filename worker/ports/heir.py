@@ -32,5 +32,8 @@ class Heir(Protocol):
         ...
 
     def answered(self, refs: Sequence[str]) -> Mapping[str, int]:
-        """Tell how many claims of batches that were delivered under these refs have an answer; blocking, likewise."""
+        """Tell how many claims of batches that were delivered under these refs have an answer; blocking, likewise.
+
+        :raises worker.errors.SourceUnavailable: if that cannot be told for now.
+        """
         ...

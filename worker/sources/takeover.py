@@ -66,10 +66,12 @@ def meet_again(work_fd: int, held: PutAway, heir: Heir) -> None:
     """Have what was found in our folder wait for its turn; what has killed too many workers goes to the quarantine.
 
     :raises OSError: if one cannot be moved there.
+    :raises worker.errors.SourceUnavailable: if it cannot be told now what was answered; all are met the next time.
     """
-    found = [held.found.popleft() for _ in range(len(held.found))]
+    found = list(held.found)
     refs = refs_of(work_fd, found)
     answered = heir.answered(list(refs.values()))
+    held.found.clear()
     there = [one for one in found if one.entry in refs]
     for one, text in held.returned.meet(there, {entry: answered.get(ref, 0) for entry, ref in refs.items()}):
         held.quarantine(work_fd, one.entry, one.name, Finding("poison", text, "error"))
