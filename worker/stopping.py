@@ -1,12 +1,15 @@
-"""SIGTERM while nobody listens for it: before the flow is up, and once it is down.
+"""Signals while the event loop does not listen: before the flow is up, once it is down, and where it stands still.
 
 The kernel ends no process 1 by a signal that it has no handler for. A container that was told to stop while its worker
-started would go on as if nothing had been said, until it was killed.
+started would go on as if nothing had been said, until it was killed. And a loop that stands still, be it in front of a
+pipe that nobody reads, hears nothing: whoever insists is heard without it.
 """
 
 import os
 import signal
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -25,6 +28,33 @@ def listeners_kept(*numbers: int) -> Iterator[None]:
     finally:
         for number, listener in before.items():
             signal.signal(number, listener)
+
+
+@contextmanager
+def insistence_heard(*numbers: int, echo_s: float, within_s: float) -> Iterator[Callable[[], bool]]:
+    """Tell whether a second of these signals has come, and end the process `within_s` seconds later, whatever holds it.
+
+    One that comes within `echo_s` of the first is the same. Call it where the loop listens for them already: it is
+    woken by what the kernel tells, whoever listens beside it.
+    """
+    first: float | None = None
+    insisted = False
+
+    def hear(number: int, _: FrameType | None) -> None:
+        nonlocal first, insisted
+        now = time.monotonic()
+        if first is None:
+            first = now
+        elif now - first >= echo_s and not insisted:
+            insisted = True
+            last_resort = threading.Timer(within_s, os._exit, [128 + number])
+            last_resort.daemon = True
+            last_resort.start()
+
+    with listeners_kept(*numbers):
+        for number in numbers:
+            signal.signal(number, hear)
+        yield lambda: insisted
 
 
 def _end(number: int, _: FrameType | None) -> None:

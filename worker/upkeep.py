@@ -2,11 +2,9 @@
 
 import contextlib
 import signal
-import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from os import _exit
 
 import anyio
 import anyio.to_thread
@@ -18,7 +16,7 @@ from worker.ledger import FleetReads, LedgerReads, WholeLedger
 from worker.pausing import NOTE, Pause, pause_file, read_note, read_pause
 from worker.pipeline import Pipeline
 from worker.ports import Source
-from worker.stopping import listeners_kept
+from worker.stopping import insistence_heard, listeners_kept
 from worker.tally import Tally
 
 log = structlog.get_logger()
@@ -44,20 +42,16 @@ class Interrupted(Exception):
 async def obey_signals(pipeline: Pipeline, tally: Tally) -> None:
     """Drain on the first SIGTERM or SIGINT, end at once on the second; a terminal that is closed drains, too."""
     numbers = (signal.SIGTERM, signal.SIGINT)
-    with listeners_kept(*numbers), anyio.open_signal_receiver(*numbers, *_hangup()) as signals:
-        asked_at: float | None = None
+    with (
+        listeners_kept(*numbers),
+        anyio.open_signal_receiver(*numbers, *_hangup()) as signals,
+        insistence_heard(*numbers, echo_s=ECHO_S, within_s=ABORT_WITHIN_S) as insisted,
+    ):
         async for number in signals:
-            now = anyio.current_time()
             # Who closes a terminal does not ask twice: its shell and the kernel both send one, and a manager follows.
             # Nor does timeout(1), or who stops a process and its group: that is one signal, delivered twice.
-            if asked_at is not None and number != signal.SIGHUP and now - asked_at >= ECHO_S:
-                # A thread ends the process if something shielded holds on to it.
-                last_resort = threading.Timer(ABORT_WITHIN_S, _exit, [128 + number])
-                last_resort.daemon = True
-                last_resort.start()
+            if insisted() and number != signal.SIGHUP:
                 raise Interrupted(128 + number)
-            if asked_at is None and number != signal.SIGHUP:
-                asked_at = now
             if not tally.stopped_by:
                 tally.stopped_by = signal.Signals(number).name
                 log.info("worker.draining", signal=tally.stopped_by, in_flight=tally.in_flight)

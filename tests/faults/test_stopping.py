@@ -1,5 +1,6 @@
 """SIGTERM, SIGINT, SIGHUP at every stage: stop taking, end what is under way, store it, leave; at once on a second."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -233,3 +234,25 @@ def test_as_process_1_a_worker_that_is_still_starting_obeys_sigterm(site: Site) 
 
     assert run.returncode == 143
     assert_silent_about([], run.stdout, run.stderr)
+
+
+@pytest.mark.fault(16)
+def test_a_second_signal_is_heard_although_the_log_stands_before_a_pipe_that_nobody_reads(
+    site: Site, tmp_path: Path
+) -> None:
+    given = put(site.inbox, files=300)
+    os.mkfifo(pipe := tmp_path / "log")
+    unread = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(unread, fcntl.F_SETPIPE_SZ, 4096)
+    try:
+        stuck = Run(site, ("run",), {}, program=("sh", "-c", f'exec "$@" > {pipe}', "sh", *WORKER))
+        wait_until(lambda: "pipe" in Path(f"/proc/{stuck.process.pid}/wchan").read_text())
+        for _ in range(2):
+            stuck.process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+        stuck.wait(within_s=SOON_S)
+    finally:
+        os.close(unread)
+
+    assert stuck.returncode == 143
+    recover(site, given, stuck)
