@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.harness import Run, Simulator, Site, log_lines, wait_until
 from tests.oracle import assert_ledger_at_rest, assert_one_result_each, assert_silent_about, read_results
+from tests.spools import batch
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
 
@@ -144,6 +145,24 @@ def test_results_are_masked_unless_told_otherwise_and_filtered(site: Site) -> No
     assert [json.loads(line)["x12_277ca"] for line in masked.stdout.splitlines()] == [None] * 4
     found = [row["patient_control_number"] for row in csv.DictReader(rows.stdout.decode().splitlines())]
     assert found == [one["patient_control_number"] for one in records if one["disposition"] == "undelivered"]
+
+
+def test_no_text_of_a_claim_is_a_formula_in_a_spreadsheet_and_numbers_stay_numbers(site: Site) -> None:
+    numbers = ["=1+1", "@SUM(A1)", "-2+3", "+cmd", "-12.50", "A=1"]
+    for place, number in enumerate(numbers):
+        claim = batch(place + 1).replace(b"INVENTED1*100", f"{number}*-100".encode())
+        (site.inbox / f"claim-{place}.837").write_bytes(claim)
+    assert site.run_once().returncode == 0
+
+    rows = site.run("results", "--format", "csv", "--show-phi")
+    exact = site.run("results", "--format", "json", "--show-phi")
+
+    shown = list(csv.DictReader(rows.stdout.decode().splitlines()))
+    assert {row["patient_control_number"] for row in shown} == {
+        "'=1+1", "'@SUM(A1)", "'-2+3", "'+cmd", "-12.50", "A=1",
+    }  # fmt: skip
+    assert {row["total_charge"] for row in shown} == {"-100"}
+    assert {json.loads(line)["patient_control_number"] for line in exact.stdout.splitlines()} == set(numbers)
 
 
 def test_a_once_run_balances_its_books_and_says_so(site: Site) -> None:

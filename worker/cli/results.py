@@ -1,7 +1,8 @@
-"""`results`: results out of the ledger, as a table for people, as JSON or CSV for programs."""
+"""`results`: results out of the ledger, as a table for people, as JSON for programs, as CSV for spreadsheets."""
 
 import csv
 import io
+import re
 from collections.abc import AsyncIterator, Callable
 from enum import StrEnum
 from typing import Annotated
@@ -29,6 +30,9 @@ TABLE_ROWS = 100
 COLUMNS = (
     "claim", "file", "disposition", "reason", "patient control no.", "payer", "charge", "attempts", "completed",
 )  # fmt: skip
+
+_BEGIN_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 
 
 class Format(StrEnum):
@@ -60,7 +64,7 @@ def results(
     reason: Annotated[str | None, typer.Option(help="Only results with this reason code.")] = None,
     batch: Annotated[str | None, typer.Option(help="Only results of the batch with this id or file name.")] = None,
     written_as: Annotated[
-        Format, typer.Option("--format", help="table; json: one object a line; csv: with a header.")
+        Format, typer.Option("--format", help="table; json: one object a line; csv: for a spreadsheet.")
     ] = Format.TABLE,
     show_phi: Annotated[
         bool, typer.Option("--show-phi", help="Show identifiers in full; json and csv get the complete records.")
@@ -71,6 +75,8 @@ def results(
     config: Config = None,
 ) -> int:
     """Show the latest result of each claim. The worker may be running; nothing is locked or changed.
+
+    In csv, what a spreadsheet would take for a formula begins with an apostrophe.
 
     Identifiers of patients and providers are masked, and what the payer wrote is left out, unless you add --show-phi.
     """
@@ -185,7 +191,7 @@ async def _write_csv(settings: Settings, wanted: Wanted, shown: Callable[[Result
         if columns is None:
             columns = list(record)
             typer.echo(_csv_line(columns), nl=False)
-        typer.echo(_csv_line(list(record.values())), nl=False)
+        typer.echo(_csv_line([_no_formula(value) for value in record.values()]), nl=False)
 
 
 def _flat(result: Result) -> dict[str, object]:
@@ -196,6 +202,12 @@ def _flat(result: Result) -> dict[str, object]:
         else:
             flat[name] = msgspec.json.encode(value).decode() if isinstance(value, list) else value
     return flat
+
+
+def _no_formula(value: object) -> object:
+    """Have a text shown as it is where a spreadsheet would evaluate it (CWE-1236); numbers stay numbers."""
+    evaluated = isinstance(value, str) and value.startswith(_BEGIN_FORMULAS) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if evaluated else value
 
 
 def _csv_line(values: list[object] | list[str]) -> bytes:
