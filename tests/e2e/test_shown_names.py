@@ -92,10 +92,11 @@ def on_terminal(site: Site, columns: int, *arguments: str) -> list[str]:
     """Run a command on a terminal of so many columns; return the lines that it shows there."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    told = {name: value for name, value in site.environ.items() if name != "COLUMNS"}  # xdist's, for its workers
     process = subprocess.Popen(
         [*WORKER, *arguments],
         cwd=site.root,
-        env={**site.environ, "TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**told, "TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[2])},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

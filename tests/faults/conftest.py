@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,18 @@ def flaky_simulator() -> Iterator[Simulator]:
     simulator = Simulator("--profile", "demo", "--latency-scale", "0.005")
     yield simulator
     simulator.close()
+
+
+@pytest.fixture
+def obedience() -> Iterator[None]:
+    """Have workers hear SIGINT and SIGHUP: they are ignored in what a shell has started in the background, or nohup."""
+    before = {
+        number: signal.signal(number, heard)
+        for number, heard in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL))
+    }
+    yield
+    for number, heard in before.items():
+        signal.signal(number, heard)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -48,14 +48,6 @@ SIGNALS: Sequence[tuple[signal.Signals, ...]] = (
 CODES = {0, 130, 143, -signal.SIGTERM, -signal.SIGINT}
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Have workers obey SIGINT: it is ignored in what a shell has started in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def leave_something(site: Site, dice: Random) -> None:
     """Let another worker begin something and die of it."""
     run = site.start("run")
@@ -87,7 +79,7 @@ def stop_at_random(site: Site, dice: Random, weather: str) -> tuple[int, float]:
 @pytest.mark.fault(15)
 @pytest.mark.fault(16)
 @pytest.mark.fault(51)
-@pytest.mark.usefixtures("interruptible")
+@pytest.mark.usefixtures("obedience")
 def test_told_to_stop_at_random_the_worker_ends_in_time_and_every_claim_is_told_once(
     tmp_path: Path, bytecode: Path
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_sink_in_the_middle_of_its_fsync_ends_it_before_the_worker_leaves(site
 
 
 @pytest.mark.fault(15)
+@pytest.mark.usefixtures("obedience")
 @pytest.mark.parametrize("further", [[], [signal.SIGHUP], [signal.SIGTERM]])
 def test_a_closed_terminal_drains_however_often_it_is_told_and_whoever_else_tells(
     site: Site, slow_simulator: Simulator, further: list[int]
