@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from worker.errors import SettingsError
+from worker.settings import Settings
+from worker.settings.service import SUPPORTED_PAYERS
 
 UNFOLDED = 1_000_000
 _PAYER = re.compile(r"(?=.*[0-9])[0-9A-Z]{2,5}")  # names have no digits, and members' ids are longer
@@ -108,6 +110,11 @@ def masked(value: str, *, show: bool) -> str:
 def amount(value: str, *, show: bool) -> str:
     """Show an amount, but hide what stands in its place in a file whose elements are shifted."""
     return value if _AMOUNT.fullmatch(value) else masked(value, show=show)
+
+
+def known_payers(settings: Settings) -> frozenset[str]:
+    """Name the payers whose ids are shown whatever they look like."""
+    return frozenset((*settings.claims.payers, *SUPPORTED_PAYERS))
 
 
 def payer(value: str, known: Collection[str], *, show: bool) -> str:

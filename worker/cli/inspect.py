@@ -11,9 +11,8 @@ import typer
 from rich.console import Console
 
 from worker.claim import CHUNK_BYTES
-from worker.cli.console import NO_FILES, amount, masked, payer, plural, rows_table, stderr, stdout
+from worker.cli.console import NO_FILES, amount, known_payers, masked, payer, plural, rows_table, stderr, stdout
 from worker.cli.options import Config, add_command, settings_from
-from worker.cli.results import known_payers
 from worker.screening import Screen, make_screen
 from worker.settings import Settings
 from worker.sources.listed import files_in, finding_of

@@ -44,9 +44,8 @@ def logging_to(path: Path | None, settings: TelemetrySettings) -> Iterator[None]
         return
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = open_file(
-            path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o600
-        )  # else a FIFO waits for a reader
+        # Without O_NONBLOCK a FIFO waits for a reader.
+        descriptor = open_file(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o600)
         os.set_blocking(descriptor, True)
     except OSError as error:
         raise SettingsError([f"--log-file: {path} cannot be written: {error.strerror}"]) from None

@@ -12,12 +12,11 @@ import msgspec
 import typer
 from rich.padding import Padding
 
-from worker.cli.console import UNFOLDED, amount, masked, payer, rows_table, stderr, stdout
+from worker.cli.console import UNFOLDED, amount, known_payers, masked, payer, rows_table, stderr, stdout
 from worker.cli.options import Config, add_command, settings_from
 from worker.ledger import BEFORE_ALL, read_state
 from worker.result import Disposition, Result, decode_result, encode_result
 from worker.settings import Settings
-from worker.settings.service import SUPPORTED_PAYERS
 
 EPILOG = """Examples:
 
@@ -135,11 +134,6 @@ def without_phi(settings: Settings) -> Callable[[Result], Result]:
         )
 
     return shown
-
-
-def known_payers(settings: Settings) -> frozenset[str]:
-    """Name the payers whose ids are shown whatever they look like."""
-    return frozenset((*settings.claims.payers, *SUPPORTED_PAYERS))
 
 
 def _hidden(value: str | None) -> str | None:
