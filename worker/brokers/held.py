@@ -38,9 +38,3 @@ class Held:
     def handles(self) -> list[Hashable]:
         """Give the newest handle of every message."""
         return [handles[-1] for handles in self._handles.values()]
-
-    def clear(self) -> list[Hashable]:
-        """Forget everything; returns all handles."""
-        handles = [handle for several in self._handles.values() for handle in several]
-        self._handles.clear()
-        return handles

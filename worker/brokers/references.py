@@ -5,7 +5,6 @@ lies below that folder. The file stays where it is: it is the producer's. ``s3:`
 configured places (`worker.brokers.s3`); it is fetched. Neither is ever followed elsewhere because a message says so.
 """
 
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -182,15 +181,6 @@ class FilesBelow:
 def file_reference(path: Path) -> str:
     """Name a file so that a worker that has it under the same path finds it."""
     return f"file:{path.absolute()}"
-
-
-def sha256_of(path: Path) -> str:
-    """Hash a file's bytes; blocking.
-
-    :raises OSError: if it cannot be read.
-    """
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _look(root: Path, reference: str) -> Fetched:

@@ -26,11 +26,6 @@ class Rate:
         self._held_until = float("-inf")
         self._turn = anyio.Lock()
 
-    @property
-    def held_until(self) -> float:
-        """When the pause for everybody ends, on the clock given; in the past if there is none."""
-        return self._held_until
-
     def hold_until(self, moment: float) -> None:
         """Let no attempt begin before `moment`; a pause is never shortened."""
         self._held_until = max(self._held_until, moment)

@@ -14,7 +14,6 @@ from worker.brokers.references import BadReference
 from worker.errors import SettingsError
 from worker.settings.urls import http_problem, read_parameters
 
-SCHEME = "s3"
 PARAMETERS = ("region", "endpoint", "ca_file")
 VERSION, ETAG = "versionId", "etag"
 
