@@ -13,6 +13,8 @@ from worker.telemetry.keys import KEYS
 WORKER = Path(__file__).parents[2] / "worker"
 LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
 EXCEPTION_KEYS = {"exc_info"}
+MADE_OF_EXCEPTIONS = {"error", "error_code", "causes", "frames"}
+ANY_KEY = "**"
 
 
 class LogCall(NamedTuple):
@@ -53,6 +55,14 @@ def literals(arguments: list[ast.expr]) -> Iterator[str]:
             yield from literals([orelse])
 
 
+def keys_told(source: str) -> Iterator[tuple[str, set[str]]]:
+    """Find the keys given with each event's name, whatever the call is made on; `ANY_KEY` if it is given more."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            for event in literals(node.args[:1]):
+                yield event, {keyword.arg or ANY_KEY for keyword in node.keywords}
+
+
 CALLS = [
     call
     for path in sorted(WORKER.rglob("*.py"))
@@ -82,6 +92,18 @@ def test_every_log_call_is_in_the_catalogue_with_its_level_and_keys(call: LogCal
         assert event.level == level, f"{call.place}: {name} is a {event.level} in the catalogue"
         missing = call.keys - set(event.keys.split())
         assert not missing, f"{call.place}: {name} has {sorted(missing)} beyond the catalogue"
+
+
+def test_every_event_is_told_somewhere_with_each_of_its_keys() -> None:
+    told: dict[str, set[str]] = {}
+    for path in WORKER.rglob("*.py"):
+        for name, keys in keys_told(path.read_text()):
+            told.setdefault(name, set()).update(keys)
+
+    assert told.keys() >= NAMES
+    for event in EVENTS:
+        unused = set(event.keys.split()) - told[event.name] - MADE_OF_EXCEPTIONS
+        assert not unused or ANY_KEY in told[event.name], f"{event.name} is never told with {sorted(unused)}"
 
 
 def test_names_are_a_noun_and_a_participle_and_used_once() -> None:

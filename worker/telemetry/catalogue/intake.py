@@ -3,8 +3,8 @@
 from worker.telemetry.catalogue.event import Event
 
 EVENTS: tuple[Event, ...] = (
-    Event("input.taken", "debug", "batches were taken from the input", "batches bytes input batch"),
-    Event("input.archived", "debug", "settled batches left the input", "batches batch"),
+    Event("input.taken", "debug", "batches were taken from the input", "batches bytes"),
+    Event("input.archived", "debug", "settled batches left the input", "batches"),
     Event(
         "input.ignored",
         "warning",
@@ -23,14 +23,14 @@ EVENTS: tuple[Event, ...] = (
         "input.unready",
         "warning",
         "a `--once` run ends and these inputs were not ready, or it was ended before it came to them",
-        "names count batches",
+        "names count",
         "see whether their producers still write",
     ),
     Event(
         "input.unavailable",
         "error",
         "the input cannot be reached; work on what was taken goes on",
-        "detail code delay_s",
+        "detail",
         "bring the folder or the broker back",
     ),
     Event(

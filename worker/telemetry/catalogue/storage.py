@@ -7,14 +7,14 @@ EVENTS: tuple[Event, ...] = (
         "ledger.failed",
         "error",
         "the durable memory cannot be trusted any more; the worker stops",
-        "detail code",
+        "detail",
         "look at the disk; restart once it is sound",
     ),
     Event(
         "ledger.log_kept",
         "warning",
         "the ledger's log could not be folded into its file for lack of room; it grows until there is some",
-        "detail code",
+        "detail",
         "make room on the disk",
     ),
     Event(
@@ -31,7 +31,7 @@ EVENTS: tuple[Event, ...] = (
         "keep the ledger as it is and report this line; `status --reconcile` shows every batch",
     ),
     Event("ledger.migrated", "info", "a ledger of an older version was brought up to date", "elapsed_s"),
-    Event("ledger.purged", "info", "claim content past its retention is gone", "batches claims results"),
+    Event("ledger.purged", "info", "claim content past its retention is gone", "results"),
     Event(
         "sink.tail_repaired",
         "warning",

@@ -38,13 +38,13 @@ EVENTS: tuple[Event, ...] = (
         "batch.settled",
         "info",
         "all results of a batch are in all sinks; it was archived or acknowledged",
-        "batch batch_id claims dispositions elapsed_s",
+        "batch batch_id claims dispositions",
     ),
     Event(
         "batch.refused",
         "warning",
         "a batch is no X12 that can be sent; nothing of it was",
-        "batch batch_id code",
+        "batch code",
         "see the reason in quarantine; correct and deliver again",
     ),
     Event(
@@ -58,14 +58,14 @@ EVENTS: tuple[Event, ...] = (
         "batch.doubted",
         "warning",
         "something in a batch is wrong and does not stop it",
-        "batch batch_id code interchange segment count",
+        "batch batch_id code interchange segment",
         "have the generator corrected",
     ),
     Event(
         "claim.completed",
         "info",
         "one claim has its result, and the result is durable",
-        "claim_id batch batch_id ordinal generation disposition reason reason_source transaction_id http_status "
+        "claim_id generation disposition reason reason_source transaction_id http_status "
         "status_code attempts ambiguous_attempts latency_ms correlation_id trace_id",
     ),
     Event(
