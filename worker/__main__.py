@@ -1,6 +1,6 @@
 """``precheck-worker``, which ``python -m worker`` is as well."""
 
-from worker.stopping import end_when_told
+from worker.signals import end_when_told
 
 
 def main() -> None:

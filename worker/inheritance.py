@@ -22,14 +22,14 @@ import msgspec
 import structlog
 
 from worker import sinks
-from worker.asking import ask_loop, is_awaited
 from worker.claim import Batch
-from worker.coheirs import SharedInheritance
 from worker.crashpoint import crashpoint
 from worker.errors import SettingsError, StateError, StateHeld, StorageFull
+from worker.from_thread import ask_loop, is_awaited
 from worker.ledger import Estate, FleetLedger, SqliteLedger, WholeLedger, open_left_ledger
 from worker.ports import Heir, Position, Sink
 from worker.settings import Settings
+from worker.shared_inheritance import SharedInheritance
 
 log = structlog.get_logger()
 

@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 
 import anyio
 import msgspec
-import structlog
 
 from worker.batches import Board
 from worker.feed import Feed
@@ -39,8 +38,6 @@ from worker.settling import OnSettled, Settler
 from worker.submitter import Submitter
 from worker.tally import Tally
 from worker.turns import Turns
-
-log = structlog.get_logger()
 
 FLUSH_WITHIN_S = 30.0
 

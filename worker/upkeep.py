@@ -16,7 +16,7 @@ from worker.ledger import FleetReads, LedgerReads, WholeLedger
 from worker.pausing import NOTE, Pause, pause_file, read_note, read_pause
 from worker.pipeline import Pipeline
 from worker.ports import Source
-from worker.stopping import insistence_heard, listeners_kept
+from worker.signals import insistence_heard, listeners_kept
 from worker.tally import Tally
 
 log = structlog.get_logger()

@@ -9,11 +9,11 @@ import anyio.to_thread
 import pytest
 
 from tests.spools import batch
-from worker.coheirs import SharedInheritance
 from worker.errors import SourceUnavailable
 from worker.inheritance import Inheritance
 from worker.ledger import open_ledger
 from worker.settings import InputSettings
+from worker.shared_inheritance import SharedInheritance
 from worker.sources import DirectorySource
 from worker.sources.takeover import NoHeir
 

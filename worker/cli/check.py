@@ -25,9 +25,9 @@ from worker.errors import (
 from worker.flow.quota import limits_of
 from worker.ledger import is_shared, read_state
 from worker.openfiles import provide_open_files
+from worker.paths import kind_at
 from worker.precheck import open_client
 from worker.settings import FlowSettings, InputSettings, Settings, warnings_of
-from worker.standing import kind_at
 
 EPILOG = """Examples:
 

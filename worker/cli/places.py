@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 
 from worker.errors import SettingsError
+from worker.paths import in_words, kind_at, unwritable
 from worker.sources.spool import look_at_spool
-from worker.standing import in_words, kind_at, unwritable
 
 
 class Finding(msgspec.Struct, frozen=True):

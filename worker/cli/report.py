@@ -16,11 +16,11 @@ from worker.cli.options import Config, add_command, settings_from
 from worker.cli.results import Wanted, read, whole, without_phi
 from worker.errors import SettingsError
 from worker.ledger import Balance, ParkedFilter, read_state
+from worker.paths import kind_at
 from worker.reconciliation import balances
 from worker.reporting import Figures, Report, render
 from worker.result import Disposition
 from worker.settings import Settings
-from worker.standing import kind_at
 
 EPILOG = """Examples:
 

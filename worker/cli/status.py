@@ -18,7 +18,7 @@ from worker.pausing import Pause
 from worker.ports import BatchSummary
 from worker.reconciliation import Books, balances
 from worker.settings import Settings
-from worker.sources.lying import Lying, lying_in
+from worker.sources.counting import FolderCounts, count_files
 from worker.upkeep import pause_of
 
 EPILOG = """Examples:
@@ -43,7 +43,7 @@ class State(msgspec.Struct, frozen=True):
     batches: list[BatchSummary]
     paused: Pause | None = None
     limit: LimitNow | None = None
-    input: Lying | None = None
+    input: FolderCounts | None = None
 
 
 def register(app: typer.Typer) -> None:
@@ -78,7 +78,7 @@ def status(
     console.print(rows_table("", COLUMNS, map(_row, state.batches), right=("claims", "answered", "in retry", "parked")))
     console.print(disposition_table(state.totals, title="\nAll batches"))
     if state.input is not None:
-        console.print(f"\n{_lying(state.input)}")
+        console.print(f"\n{_folder_line(state.input)}")
     if (now := state.limit) is not None:
         reason = now.reason.replace("_", " ")
         console.print(f"\ncalls allowed in flight: {now.limit:,} ({reason}), noted {_time(now.noted_at)}")
@@ -96,12 +96,12 @@ async def _read(settings: Settings, only_open: bool, limit: int) -> State:
         return State(await ledger.totals(), summaries, paused, now, _files(settings.input.url))
 
 
-def _files(url: str) -> Lying | None:
+def _files(url: str) -> FolderCounts | None:
     scheme, _, folder = url.partition(":")
-    return lying_in(Path(folder)) if scheme == "dir" else None
+    return count_files(Path(folder)) if scheme == "dir" else None
 
 
-def _lying(files: Lying) -> str:
+def _folder_line(files: FolderCounts) -> str:
     way_out = ", the reason beside each: correct and deliver again" if files.quarantined else ""
     aside = f"{_counted(files.quarantined)} set aside{way_out}"
     return f"{files.folder}: {_counted(files.waiting)} not taken yet; {files.quarantine}: {aside}"

@@ -16,11 +16,11 @@ from anyio.lowlevel import checkpoint
 
 from worker.claim import Delivery
 from worker.errors import SettingsError
+from worker.paths import in_words, kind_at
 from worker.settings import InputSettings
 from worker.sources.names import displayed, passed_over
 from worker.sources.readiness import Sight, ref_of, too_large
 from worker.sources.reading import SMALL_BYTES, Candidate, NotAFile, Reading, SurveyOf, Unreadable, read_through
-from worker.standing import in_words, kind_at
 from worker.x12 import Finding, Survey, survey
 
 BYTES_AT_ONCE = 16 << 20

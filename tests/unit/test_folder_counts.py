@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-from worker.sources.lying import Lying, lying_in
+from worker.sources.counting import FolderCounts, count_files
 
 
-def lying(root: Path) -> tuple[int | None, int | None]:
-    found = lying_in(root / "in")
+def counted(root: Path) -> tuple[int | None, int | None]:
+    found = count_files(root / "in")
     return found.waiting, found.quarantined
 
 
@@ -18,7 +18,7 @@ def test_what_is_meant_for_the_worker_is_counted_as_waiting(tmp_path: Path) -> N
     for name in ("a.837", "b\n.837", ".hidden", "c.tmp", "d.part"):
         (tmp_path / "in" / name).touch()
 
-    assert lying(tmp_path) == (2, 0)
+    assert counted(tmp_path) == (2, 0)
 
 
 def test_set_aside_are_batches_and_no_reasons_whatever_they_are_named(tmp_path: Path) -> None:
@@ -27,13 +27,13 @@ def test_set_aside_are_batches_and_no_reasons_whatever_they_are_named(tmp_path: 
         (tmp_path / "quarantine" / name).touch()
         (tmp_path / "quarantine" / f"{name}.reason.json").touch()
 
-    assert lying(tmp_path) == (0, 2)
+    assert counted(tmp_path) == (0, 2)
 
 
 def test_what_cannot_be_looked_at_is_not_told_as_nothing(tmp_path: Path) -> None:
     (tmp_path / "in").touch()
     (tmp_path / "quarantine").touch()
 
-    found = lying_in(tmp_path / "in")
+    found = count_files(tmp_path / "in")
 
-    assert found == Lying(str(tmp_path / "in"), None, str(tmp_path / "quarantine"), None)
+    assert found == FolderCounts(str(tmp_path / "in"), None, str(tmp_path / "quarantine"), None)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from worker.stopping import listeners_kept
+from worker.signals import listeners_kept
 
 
 @pytest.fixture

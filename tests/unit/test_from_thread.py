@@ -5,7 +5,7 @@ import anyio.from_thread
 import anyio.to_thread
 import pytest
 
-from worker.asking import ask_loop, ask_loop_within, is_awaited
+from worker.from_thread import ask_loop, ask_loop_within, is_awaited
 
 
 def test_a_thread_gets_its_answer_although_the_task_that_waits_for_it_was_cancelled() -> None:

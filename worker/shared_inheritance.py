@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import structlog
 
-from worker.asking import ask_loop_within
 from worker.errors import SourceUnavailable
+from worker.from_thread import ask_loop_within
 from worker.ledger import FleetLedger
 
 ASKED_WITHIN_S = 20.0

@@ -14,7 +14,7 @@ from worker.sources.scan import walk
 Counted = Callable[[os.DirEntry[str], int], bool]
 
 
-class Lying(msgspec.Struct, frozen=True):
+class FolderCounts(msgspec.Struct, frozen=True):
     """The files that were not taken yet, and those set aside; None where that cannot be told, as to another user."""
 
     folder: str
@@ -23,10 +23,10 @@ class Lying(msgspec.Struct, frozen=True):
     quarantined: int | None
 
 
-def lying_in(folder: Path) -> Lying:
+def count_files(folder: Path) -> FolderCounts:
     """Count the files in the input `folder` and in its quarantine."""
     quarantine = folder.with_name("quarantine")
-    return Lying(str(folder), _count(folder, _meant_for_us), str(quarantine), _count(quarantine, _set_aside))
+    return FolderCounts(str(folder), _count(folder, _meant_for_us), str(quarantine), _count(quarantine, _set_aside))
 
 
 def _count(folder: Path, counted: Counted) -> int | None:
