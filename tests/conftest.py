@@ -1,8 +1,12 @@
-"""What holds for all tests: no example of a property is judged by the time it takes; machines are shared and noisy."""
+"""What holds for all tests: no worker outlives its test, and no example of a property is judged by the time it takes;
+machines are shared and noisy."""
+
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
 
+from tests.e2e.harness import Run
 from tests.faultcatalogue import table
 
 hypothesis.settings.register_profile("precheck", deadline=None)
@@ -18,3 +22,10 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         return None
     print(table())  # noqa: T201 - what was asked for
     return 0
+
+
+@pytest.fixture(autouse=True)
+def none_left() -> Iterator[None]:
+    """End the workers that a failed test did not wait for."""
+    yield
+    Run.end_all()

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 WORKER = (sys.executable, "-m", "worker")
 SIMULATOR = (*WORKER, "simulate", "--port", "0")
@@ -78,6 +78,14 @@ class Site:
 class Run:
     """One process of the worker. Its output goes to files, for a pipe that nobody reads would stop it."""
 
+    _alive: ClassVar[set["Run"]] = set()
+
+    @classmethod
+    def end_all(cls) -> None:
+        """Kill what a failed test did not wait for: it would go on beside the next tests, and be charged to them."""
+        for run in list(cls._alive):
+            run._kill()
+
     def __init__(
         self, site: Site, arguments: Sequence[str], environ: dict[str, str], *, program: Sequence[str] = WORKER
     ) -> None:
@@ -89,6 +97,7 @@ class Run:
             stdout=self._out,
             stderr=self._err,
         )
+        self._alive.add(self)
         self.returncode = -1
         self.stdout = self.stderr = b""
         self.peak_bytes = 0
@@ -107,15 +116,20 @@ class Run:
         while self.process.poll() is None:
             self._look_at_memory()
             if time.monotonic() > deadline:
-                self.process.kill()
-                self.process.wait()
-                self._out.close()
-                self._err.close()
+                self._kill()
                 raise TimeoutError("the worker did not end in time")
             time.sleep(0.02)
+        self._alive.discard(self)
         self.returncode = self.process.returncode
         self.stdout, self.stderr = self._read(self._out), self._read(self._err)
         return self
+
+    def _kill(self) -> None:
+        self._alive.discard(self)
+        self.process.kill()
+        self.process.wait()
+        self._out.close()
+        self._err.close()
 
     def _look_at_memory(self) -> None:
         """Note the most memory it ever had resident; the kernel keeps count."""
