@@ -18,9 +18,24 @@ NEVER_SAID = (
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
-    """Parse every line, also of files set aside by rotation; a torn or foreign line fails."""
+    """Parse every line, also of files set aside by rotation; a torn or foreign line fails.
+
+    For results that nobody is writing: while a worker lives, its last line may be half there (`results_so_far`).
+    """
     files = [*sorted(path.parent.glob(f"{path.stem}-*{path.suffix}")), *([path] if path.exists() else [])]
-    return [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
+    contents = [file.read_bytes() for file in files]
+    assert all(content.endswith(b"\n") for content in contents if content), "the last line is torn"
+    return [json.loads(line) for content in contents for line in content.splitlines()]
+
+
+def results_so_far(path: Path) -> list[dict[str, Any]]:
+    """Parse the whole lines of the results that a living worker may be writing."""
+    return [json.loads(line) for line in whole_lines(path)]
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """Give the lines of a file that somebody may be writing, but for one at its end that is not whole yet."""
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
 
 
 def assert_one_result_each(results: list[dict[str, Any]], claims: int) -> None:

@@ -371,7 +371,7 @@ def test_the_demo_prints_what_the_readme_shows(site: Site) -> None:
 def test_a_demo_that_is_stopped_says_so_and_not_that_its_books_do_not_balance(site: Site) -> None:
     demo = site.start("demo", "--claims", "5000")
     log = site.root / "precheck-demo/worker.log"
-    wait_until(lambda: log.exists() and "claim.completed" in log.read_text())
+    wait_until(lambda: log.exists() and b"claim.completed" in log.read_bytes())
 
     done = demo.stop(signal.SIGINT)
 

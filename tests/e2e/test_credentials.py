@@ -12,8 +12,8 @@ import pytest
 import uvloop
 
 from tests.e2e.harness import Simulator, Site, log_lines, wait_until
-from tests.e2e.test_whole_path import put, read_whole_lines
-from tests.oracle import assert_ledger_at_rest, assert_one_result_each, assert_silent_about, read_results
+from tests.e2e.test_whole_path import put
+from tests.oracle import assert_ledger_at_rest, assert_one_result_each, assert_silent_about, read_results, whole_lines
 from tests.unit.simulator_calls import element, one_claim
 from worker.claim import Batch, Claim
 from worker.precheck import open_client
@@ -113,7 +113,7 @@ def test_refused_credentials_are_one_alarm_and_a_rotated_secret_ends_it_without_
     meanwhile = own_simulator.get("stats")
     pending = [path.name for path in site.inbox.iterdir()]
     rotate(secret, SIMULATOR_CLIENT_SECRET)
-    wait_until(lambda: len(read_whole_lines(site.results)) == 50)
+    wait_until(lambda: len(whole_lines(site.results)) == 50)
     run.stop(signal.SIGTERM)
 
     lines = log_lines(run.stdout)
@@ -137,7 +137,7 @@ def test_a_client_that_is_not_entitled_in_the_middle_of_a_run_keeps_its_claims_p
     put(site.inbox, 400, magic="OK-")
 
     run = site.start("run", PRECHECK_FLOW__MODE="fixed", PRECHECK_FLOW__MAX_IN_FLIGHT="8")
-    wait_until(lambda: len(read_whole_lines(site.results)) >= 10)
+    wait_until(lambda: len(whole_lines(site.results)) >= 10)
     own_simulator.set_faults(**{fault: True})
     wait_until(lambda: run.has_logged("gate.shut"))
     before = own_simulator.get("stats")

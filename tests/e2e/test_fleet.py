@@ -11,6 +11,7 @@ import redis
 from tests.brokers import REDIS_URL, need, own_name
 from tests.e2e.harness import Run, Simulator, Site, log_lines, wait_until
 from tests.e2e.test_whole_path import put
+from tests.oracle import whole_lines
 from tests.servers import running
 
 TOTAL = 12
@@ -53,7 +54,7 @@ class Fleet:
         return most
 
     def done(self) -> list[int]:
-        return [len(site.results.read_bytes().splitlines()) if site.results.exists() else 0 for site in self.sites]
+        return [len(whole_lines(site.results)) for site in self.sites]
 
 
 @pytest.fixture

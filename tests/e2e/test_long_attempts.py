@@ -10,7 +10,7 @@ import pytest
 
 from tests.brokers import Place, finish
 from tests.e2e.harness import Simulator, Site, wait_until
-from tests.oracle import read_results
+from tests.oracle import results_so_far
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
 
@@ -27,8 +27,8 @@ def slow_simulator() -> Iterator[Simulator]:
 
 
 def told(sites: Sequence[Site]) -> list[dict[str, Any]]:
-    """Read what both have told."""
-    return [result for site in sites if site.results.exists() for result in read_results(site.results)]
+    """Read what both have told so far."""
+    return [result for site in sites for result in results_so_far(site.results)]
 
 
 @pytest.mark.slow

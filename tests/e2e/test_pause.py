@@ -7,8 +7,8 @@ import urllib.request
 from typing import Any
 
 from tests.e2e.harness import Run, Simulator, Site, log_lines, wait_until
-from tests.e2e.test_whole_path import put, read_whole_lines
-from tests.oracle import assert_ledger_at_rest, assert_one_result_each, assert_silent_about, read_results
+from tests.e2e.test_whole_path import put
+from tests.oracle import assert_ledger_at_rest, assert_one_result_each, assert_silent_about, read_results, whole_lines
 
 LISTEN = "127.0.0.1:{port}"
 
@@ -39,7 +39,7 @@ def test_a_running_worker_pauses_is_not_ready_says_so_and_goes_on_when_resumed(
     told, ready, status = readiness(free_port), None, site.run("status")
     still = simulator.get("stats")["prechecks"]
     resumed = site.run("resume")
-    wait_until(lambda: len(read_whole_lines(site.results)) == 20)
+    wait_until(lambda: len(whole_lines(site.results)) == 20)
     ready = readiness(free_port)
     run.stop(signal.SIGTERM)
 
@@ -60,7 +60,7 @@ def test_a_pause_holds_for_the_worker_that_is_started_after_a_kill(site: Site, o
     put(site.inbox, 400)
 
     first = site.start("run", PRECHECK_FLOW__RATE_PER_S="10")  # so that most are left, however late the pause comes
-    wait_until(lambda: len(read_whole_lines(site.results)) >= 5)
+    wait_until(lambda: len(whole_lines(site.results)) >= 5)
     site.run("pause")
     wait_until(lambda: first.has_logged("gate.shut"))
     first.stop(signal.SIGKILL)

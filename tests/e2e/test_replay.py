@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import Run, Simulator, Site, log_lines, wait_until
-from tests.oracle import assert_ledger_at_rest, assert_one_result_each, assert_silent_about, read_results
+from tests.oracle import (
+    assert_ledger_at_rest,
+    assert_one_result_each,
+    assert_silent_about,
+    read_results,
+    results_so_far,
+)
 from tests.spools import batch
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
@@ -200,7 +206,7 @@ def test_a_submit_that_was_stopped_does_not_claim_success(site: Site, own_simula
     (path,) = write_folder(site.root / "outgoing", files=1, claims_per_file=400, spec=spec, prefix="long")
 
     stopped = site.start("submit", str(path), PRECHECK_FLOW__MAX_IN_FLIGHT="2")
-    wait_until(lambda: len(read_results(site.results)) >= 5)
+    wait_until(lambda: len(results_so_far(site.results)) >= 5)
     stopped.stop(signal.SIGTERM)
     done = site.run("submit", str(path))
 

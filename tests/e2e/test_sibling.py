@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import Simulator, Site, wait_until
-from tests.e2e.test_whole_path import put, read_whole_lines
-from tests.oracle import assert_ledger_at_rest, assert_one_result_each, read_results
+from tests.e2e.test_whole_path import put
+from tests.oracle import assert_ledger_at_rest, assert_one_result_each, read_results, whole_lines
 
 CONFIG = Path(__file__).parents[2] / "config/claim_actions.toml"
 
@@ -77,7 +77,7 @@ def test_what_was_under_way_when_the_worker_died_is_for_review_and_is_not_sent_a
     killed = submitting.start(
         "run", "--config", str(CONFIG), PRECHECK_FLOW__MODE="fixed", PRECHECK_FLOW__MAX_IN_FLIGHT="16"
     )
-    wait_until(lambda: len(read_whole_lines(submitting.results)) >= 30)
+    wait_until(lambda: len(whole_lines(submitting.results)) >= 30)
     killed.stop(signal.SIGKILL)
     done = submitting.run("run", "--once", "--config", str(CONFIG))
 

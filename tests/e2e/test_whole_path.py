@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import Simulator, Site, log_lines, wait_until
-from tests.oracle import assert_ledger_at_rest, assert_one_result_each, assert_silent_about, read_results
+from tests.oracle import (
+    assert_ledger_at_rest,
+    assert_one_result_each,
+    assert_silent_about,
+    read_results,
+    whole_lines,
+)
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
 
@@ -101,7 +107,7 @@ def test_a_kill_in_the_middle_and_a_new_start_leave_one_result_per_claim(
     site.environ["PRECHECK_API__BASE_URL"] = own_simulator.origin
 
     killed = site.start("run")
-    wait_until(lambda: len(read_whole_lines(site.results)) >= after_results)
+    wait_until(lambda: len(whole_lines(site.results)) >= after_results)
     killed.stop(signal.SIGKILL)
     done = site.run_once()
 
@@ -110,17 +116,13 @@ def test_a_kill_in_the_middle_and_a_new_start_leave_one_result_per_claim(
     assert_ledger_at_rest(site.ledger)
 
 
-def read_whole_lines(path: Path) -> list[bytes]:
-    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-
-
 @pytest.mark.fault(15)
 def test_sigterm_stops_taking_lets_calls_end_and_loses_nothing(site: Site, own_simulator: Simulator) -> None:
     put(site.inbox, 400)
     site.environ["PRECHECK_API__BASE_URL"] = own_simulator.origin
 
     drained = site.start("run")
-    wait_until(lambda: len(read_whole_lines(site.results)) >= 5)
+    wait_until(lambda: len(whole_lines(site.results)) >= 5)
     drained.stop(signal.SIGTERM)
     before = len(read_results(site.results))
     done = site.run_once()

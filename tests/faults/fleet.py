@@ -1,13 +1,12 @@
 """Two workers, as processes, on one ledger in PostgreSQL."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.e2e.harness import Run, Simulator, Site, log_lines, wait_until
 from tests.faults.crashing import Given
-from tests.oracle import assert_one_result_each, read_results
+from tests.oracle import assert_one_result_each, read_results, results_so_far
 from tests.postgres import SharedLedger
 
 NAMES = ("alpha", "beta")
@@ -38,8 +37,7 @@ class Fleet:
 
     def told(self) -> list[list[str]]:
         """Name the results in each one's file; a line that is being written is passed over."""
-        files = [site.results.read_bytes() if site.results.exists() else b"" for site in self.sites]
-        return [[json.loads(line)["result_id"] for line in file.split(b"\n")[:-1]] for file in files]
+        return [[result["result_id"] for result in results_so_far(site.results)] for site in self.sites]
 
     def states(self) -> Counter[bool]:
         """Count the batches that are done, and those that are not."""

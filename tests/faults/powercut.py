@@ -23,7 +23,7 @@ import pytest
 
 from tests.e2e.harness import WORKER, Run, Simulator, Site, log_lines, wait_until
 from tests.faults.crashing import SECRET, Given, hold_against, put
-from tests.oracle import assert_silent_about, read_results
+from tests.oracle import assert_silent_about, read_results, whole_lines
 
 SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
 NO_LOG_FLUSH = struct.pack("I", 2)
@@ -143,7 +143,7 @@ class Life:
 
     def end_with(self, disk: Disk) -> None:
         """Cut the power under it and give it back."""
-        self._before_cut = self._log.read_bytes()
+        self._before_cut = b"\n".join(whole_lines(self._log))
         disk.cut_power()
         self._process.kill()
         self._process.wait()

@@ -19,7 +19,7 @@ import pytest
 
 from tests.brokers import PLACES, Place, finish
 from tests.e2e.harness import Run, Simulator, Site, wait_until
-from tests.oracle import read_results
+from tests.oracle import read_results, results_so_far
 from tests.postgres import Cluster, SharedLedger, Table, cluster
 from tests.processes import Server
 from tests.servers import running
@@ -84,8 +84,7 @@ class Fleet:
         """Count in how many result files each result stands; a line that a kill tore is passed over."""
         told: Counter[str] = Counter()
         for site in self.sites:
-            lines = site.results.read_bytes().split(b"\n")[:-1] if site.results.exists() else []
-            told.update({msgspec.json.decode(line)["result_id"] for line in lines})
+            told.update({result["result_id"] for result in results_so_far(site.results)})
         return told
 
     def finished(self) -> bool:

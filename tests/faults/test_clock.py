@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.harness import WORKER, Run, Simulator, Site, wait_until
 from tests.faults.crashing import hold_against, put, put_usual, recover, refusal, rows
-from tests.oracle import read_results
+from tests.oracle import results_so_far
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 DEFERRED = "SELECT count(*) FROM attempts WHERE due_at > 0"
@@ -39,7 +39,7 @@ class WallClock:
 
 
 def await_results(site: Site, count: int) -> None:
-    wait_until(lambda: len(read_results(site.results)) == count)
+    wait_until(lambda: len(results_so_far(site.results)) == count)
 
 
 def years(results: list[dict[str, str]]) -> set[int]:

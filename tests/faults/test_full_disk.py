@@ -11,7 +11,7 @@ import pytest
 from tests.disks import remount, small_disk
 from tests.e2e.harness import WORKER, Run, Simulator, Site, log_lines, wait_until
 from tests.faults.crashing import hold_against, put, recover, refusal, rows
-from tests.oracle import read_results
+from tests.oracle import read_results, whole_lines
 from worker.upkeep import ECHO_S
 
 STRACE = ("strace", "-f", "-qq", "-o", "/dev/null")
@@ -48,7 +48,7 @@ def test_a_full_disk_under_the_results_pauses_the_flow_and_is_over_when_there_is
     with disk_for(site, "out", "64k") as disk:
         paused = site.start("run")
         wait_until(lambda: paused.has_logged("storage.filled"))
-        whole = read_results(site.results)
+        whole = whole_lines(site.results)
         assert not paused.has_logged("batch.settled")
         remount(disk, "size=16m")
         wait_until(lambda: paused.has_logged("batch.settled"))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.harness import WORKER, Run, Simulator, Site, log_lines, wait_until
 from tests.faults.crashing import BROKEN, hold_against, put, put_usual, recover
-from tests.oracle import assert_ledger_at_rest, read_results
+from tests.oracle import assert_ledger_at_rest, read_results, whole_lines
 
 MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
 TOO_LITTLE_BYTES = 48 << 20  # a worker that does nothing has about 60 MB
@@ -72,7 +72,7 @@ def test_a_worker_that_is_stopped_for_a_while_finds_its_calls_timed_out_and_send
         time.sleep(5.0)  # longer than an attempt may take
         stopped.process.send_signal(signal.SIGCONT)
         site.environ["PRECHECK_API__BASE_URL"] = simulator.origin
-        wait_until(lambda: stopped.has_logged("claim.retried") or bool(read_results(site.results)))
+        wait_until(lambda: stopped.has_logged("claim.retried") or bool(whole_lines(site.results)))
         stopped.stop(signal.SIGTERM)
     finally:
         slow.close()

@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.harness import Run, Simulator, Site, wait_until
 from tests.faults.crashing import put
-from tests.oracle import assert_ledger_at_rest, assert_one_result_each, read_results
+from tests.oracle import assert_ledger_at_rest, assert_one_result_each, read_results, whole_lines
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
 from worker.sources.names import original_of
@@ -64,7 +64,7 @@ def test_of_several_workers_on_one_folder_one_is_killed_and_the_others_end_every
     with none_left(runs):
         wait_until(lambda: all(run.has_logged("worker.started") for run in runs))
         given = put(sites[0].inbox, files=FILES)
-        wait_until(lambda: sum(len(read_lines(site)) for site in sites) >= done_by_then, within_s=WITHIN_S)
+        wait_until(lambda: sum(len(whole_lines(site.results)) for site in sites) >= done_by_then, within_s=WITHIN_S)
         # In a small folder the first to come may leave nothing to the last.
         victim = dice.choice([n for n, run in enumerate(runs) if folder_of(run, spool)])
         runs[victim].process.send_signal(signal.SIGSTOP)
@@ -104,11 +104,6 @@ def none_left(runs: Sequence[Run]) -> Iterator[None]:
 def folder_of(run: Run, spool: Path) -> list[str]:
     """Name the files that a worker holds."""
     return [name for folder in (spool / "work").glob(f"*-{run.process.pid}") for name in entries(folder)]
-
-
-def read_lines(site: Site) -> list[bytes]:
-    """Give the whole lines of a results file that is being written."""
-    return site.results.read_bytes().split(b"\n")[:-1] if site.results.exists() else []
 
 
 def write_names(folder: Path) -> None:
