@@ -38,7 +38,7 @@ def test_a_generated_claim_is_read_in_one_pass(data: bytes) -> None:
     assert single.claim.interchange == data.rstrip()
 
 
-@pytest.mark.parametrize("delimiters", [b"|>^\n", b"*:^\x1d", b"^!|'"])
+@pytest.mark.parametrize("delimiters", [b"|>^\n", b"*:^\x1d", b"^!|'", b"\t:^~", b"_:^~"])
 def test_any_legal_delimiters_are_read(delimiters: bytes) -> None:
     element, component, repetition, segment = (bytes([byte]) for byte in delimiters)
     lines = USUAL[0].translate(None, b"\r\n")

@@ -23,7 +23,7 @@ LONGEST_NAME = 3  # of a segment
 OVERLAP = 64  # more than the longest thing searched for in junk
 
 AROUND = b" \t\r\n\x0b\x0c\x1a\xef\xbb\xbf"
-_ISA_AT_HAND = re.compile(rb"ISA[^\w\s]")
+_ISA_AT_HAND = re.compile(rb"ISA[^A-Za-z0-9\s]|ISA\t")
 _ISA_IN_JUNK = re.compile(rb"ISA([^\w\s])0[03]\1")
 
 _FindIter = Callable[[bytes], Iterator[re.Match[bytes]]]
