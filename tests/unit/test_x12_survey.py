@@ -222,6 +222,16 @@ def test_text_after_the_last_iea_is_a_warning_and_segments_there_are_a_refusal()
     assert refusal_of(survey([batch() + b"\nST*837*1~CLM*A*1~"])) == "segments_outside_interchange"
 
 
+@pytest.mark.parametrize("delimiters", [b"*:~", b"|>!", b"\x1d\x1f\x1e"])
+@pytest.mark.parametrize("header", [b"XSA*00*", b"isa*00*", b"ISA *00*", b"IS*A00*", b""])
+def test_an_interchange_whose_header_is_damaged_is_no_junk_whatever_its_delimiters(
+    header: bytes, delimiters: bytes
+) -> None:
+    second = batch().replace(b"ISA*00*", header, 1).translate(bytes.maketrans(b"*:~", delimiters))
+
+    assert refusal_of(survey([batch() + second])) == "segments_outside_interchange"
+
+
 def test_an_interchange_after_junk_is_still_read() -> None:
     found = survey([batch() + b"-- next --\n" + batch()])
 

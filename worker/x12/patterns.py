@@ -20,6 +20,8 @@ ODD = b"?"  # a segment that does not start with a capital: empty, lower case, o
 MORE = b"+"  # a further piece of a block too large to be held whole
 
 GAP_BYTES = b" \t\r\n\x0b\x0c"
+# What an interchange whose ISA is damaged cannot do without, whatever its delimiters are.
+_FOREIGN = rb"(?:ST([^\w\s])837\1|GS([^\w\s])HC\2|CLM([^\w\s])[^\r\n]{0,50}?\3)"
 
 
 class Patterns(NamedTuple):
@@ -30,7 +32,7 @@ class Patterns(NamedTuple):
     envelope: re.Pattern[bytes]  # boundaries for the survey, odd segments included
     levels: re.Pattern[bytes]  # boundaries for the splitter, HL included
     empty_segments: re.Pattern[bytes]  # a terminator and those that follow it with nothing between
-    stray: re.Pattern[bytes]  # an envelope's segment amid text that is no interchange
+    stray: re.Pattern[bytes]  # an envelope's segment or a claim amid text that is no interchange
     batch_reference: re.Pattern[bytes]  # group 1: BHT03
     billing_provider: re.Pattern[bytes]  # groups: NM1*85 after NM101, rest of loop 2010AA
     tax_id: re.Pattern[bytes]  # groups: EI or SY, REF02
@@ -69,7 +71,7 @@ def patterns_for(delimiters: Delimiters) -> Patterns:
         envelope=compiled(start, rb"([CcSsGgIi](?:[Ll][Mm]|[TtEeSs]|[SsEe][Aa])", ends, rb"|(?=[^A-Z]))"),
         levels=compiled(start, rb"([CcSsGgIiHh](?:[Ll][Mm]|[TtEeSsLl]|[SsEe][Aa]))", ends),
         empty_segments=compiled(t, rb"(?:", gap, t, rb")++"),
-        stray=compiled(rb"(?<![A-Za-z0-9])(?i:GS|ST|SE|GE|IEA|CLM)", e),
+        stray=compiled(rb"(?<![A-Za-z0-9])(?i:(?:GS|ST|SE|GE|IEA|CLM)", e, rb"|", _FOREIGN, rb")"),
         batch_reference=compiled(start, rb"(?i:BHT)", (e + element) * 2, e, rb"(", element, rb")"),
         billing_provider=compiled(
             start, rb"(?i:NM1)", e, b"85", e, rb"([^%s]*+)((?:" % t, start, rb"(?!(?i:NM1)", e, rb")[^%s]*+)*+)" % t
