@@ -115,12 +115,26 @@ def test_a_batch_without_claims_is_refused() -> None:
 
 
 def test_another_transaction_set_beside_an_837_is_a_warning() -> None:
-    data = batch(TWO_SETS).replace(b"ST*837*0001", b"ST*835*0001")
+    data = batch(TWO_SETS).replace(b"ST*837*0001", b"ST*835*0001").replace(b"CLM*", b"CLP*", 1)
 
     found = survey([data])
 
     assert (found.refusal, found.claims, codes_of(found)) == (None, 1, ["not_837"])
     assert [one.refusal for one in split([data], found)] == [None]
+
+
+@pytest.mark.parametrize("st01", [b"835", b"8377", b"", b"83 "])
+@pytest.mark.parametrize("mode", ["claim", "transaction", "none"])
+def test_claims_in_a_set_that_is_not_called_an_837_are_counted_and_refused(st01: bytes, mode: str) -> None:
+    data = batch(TWO_SETS).replace(b"ST*837*0001", b"ST*" + st01 + b"*0001")
+
+    found = survey([data])
+
+    assert (found.refusal, found.claims) == (None, 2)
+    assert {place: finding.code for place, finding in found.refused_sets.items()} == {1: "not_837"}
+    units = list(split([data], found, mode=mode))
+    assert [one.refusal.code if one.refusal else "" for one in units] == ["not_837", *[""] * (mode != "none")]
+    assert units[0].facts.patient_control_number == "PCN3"
 
 
 @pytest.mark.parametrize(

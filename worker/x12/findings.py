@@ -10,7 +10,7 @@ refuses the whole batch (`Survey.refusal`)
 ``missing_iea``                 an ISA begins before the former interchange has its IEA
 ``control_number_mismatch``     IEA02 is not ISA13
 ``segments_outside_interchange`` segments of an envelope or claims stand after the last IEA
-``no_claims``                   no 837 with a CLM in the whole batch
+``no_claims``                   no CLM in the whole batch
 ------------------------------- ---------------------------------------------------------------------------
 refuses the claims of a transaction set (`Survey.refused_sets`)
 -----------------------------------------------------------------------------------------------------------
@@ -20,6 +20,7 @@ refuses the claims of a transaction set (`Survey.refused_sets`)
 ``missing_ge``                  its group has no GE
 ``ge02_mismatch``               GE02 of its group is not GS06
 ``segment_id_garbled``          a CLM, HL or envelope segment whose identifier has foreign bytes before it
+``not_837``                     ST01 is not 837, but claims (CLM) stand in the set
 ------------------------------- ---------------------------------------------------------------------------
 refuses a claim (`SplitClaim.refusal`)
 -----------------------------------------------------------------------------------------------------------
@@ -45,7 +46,7 @@ warnings (`Survey.findings`); work goes on
 ``usage_unexpected``            ISA15 is neither P nor T
 ``guide_unexpected``            an 837 by another guide than X222A1 or X223A2
 ``guide_mismatch``              ST03 and GS08 name different guides
-``not_837``                     another transaction set; it holds no claims
+``not_837``                     another transaction set
 ``trailing_junk``               text that is not X12 after an interchange; not sent
 ``more_findings``               there are more of the same than are listed
 =============================== ===========================================================================

@@ -28,11 +28,6 @@ class Place:
         self._set_facts = SetFacts()
         self._envelope: Envelope | None = None
 
-    @property
-    def takes_claims(self) -> bool:
-        """Whether a CLM here is a claim: in an 837, or outside any set (where it is refused)."""
-        return self.is_837 or not self.in_set
-
     def follow(self, name: bytes, block: bytes, *, too_large: bool = False) -> None:
         """Go past a block that is no claim."""
         if name is HL:

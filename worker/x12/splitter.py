@@ -65,10 +65,10 @@ def _claims(reader: Reader, survey: Survey, seed: int) -> Iterator[SplitClaim]:
         kept = without_empty_segments(reader, block) if clean else block
         if name is not CLM:
             place.follow(name, kept, too_large=too_large)
-        elif place.takes_claims:
-            ordinal += 1
-            refusal = place.refusal(too_large=too_large)
-            yield _cut(place, kept, ordinal, seed) if refusal is None else _refused(place, kept, ordinal, refusal)
+            continue
+        ordinal += 1
+        refusal = place.refusal(too_large=too_large)
+        yield _cut(place, kept, ordinal, seed) if refusal is None else _refused(place, kept, ordinal, refusal)
 
 
 def _cut(place: Place, block: bytes, ordinal: int, seed: int) -> SplitClaim:

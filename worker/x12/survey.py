@@ -148,11 +148,11 @@ class _Surveyor:
         self._segments.count(block)
 
     def _clm(self, block: bytes) -> None:
-        if self._in_837:
-            self._claims += 1
-        elif not self._in_set:
-            self._claims += 1
+        self._claims += 1
+        if not self._in_set:
             self._findings.add(error("missing_st", self._interchanges, self._segments.counted + 1))
+        elif not self._in_837 and self._sets not in self._refused_sets:
+            self._refuse_set("not_837")
         if not block.startswith(CLM):
             self._segments.warn_once("lower_case_segment_id")
         self._segments.count(block)

@@ -23,7 +23,7 @@ class _Unit:
 
     def add_claim(self, place: Place, block: bytes) -> None:
         """Take the facts of the first claim."""
-        if self.facts is None and place.takes_claims:
+        if self.facts is None:
             self.facts = place.facts(block)
             self.refusal = self.refusal or place.refusal_of_set()
 
