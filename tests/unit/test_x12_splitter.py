@@ -112,8 +112,11 @@ def test_an_empty_bht03_stays_empty() -> None:
         (b"HL*1**20", b"HL***20", ["hl_parent_mismatch"] * 5),
         (b"HL*4*2*23", b"HL*4*2*24", ["", "", "", "hl_level_unknown", ""]),
         (b"HL*4*2*23*0", b"HL", ["", "", "", "hl_level_unknown", ""]),
-        (b"HL*2*1*22", b"XX*2*1*22", ["claim_outside_hl", *["hl_parent_mismatch"] * 3, ""]),
+        (b"HL*2*1*22", b"XX*2*1*22", ["claim_outside_hl", *["hl_parent_mismatch"] * 3, "boundary_missing"]),
         (b"HL*1**20", b"XX*1**20", ["hl_parent_mismatch"] * 5),
+        (b"HL*2*1*22*1", b"HL*2*1*22*1~\nNM1*QC*1", ["boundary_missing"] * 4 + [""]),
+        (b"HL*4*2*23*0", b"HL*4*2*23*0~\nSBR*S", ["", "", "", "boundary_missing", ""]),
+        (b"HL*5*1*22*0", b"HL*5*1*22*0~\nSBR*P*18", ["", "", "", "", "boundary_missing"]),
     ],
 )
 def test_a_claim_whose_levels_are_in_doubt_is_refused_alone(old: bytes, new: bytes, expected: list[str]) -> None:
@@ -128,6 +131,35 @@ def test_a_claim_whose_levels_are_in_doubt_is_refused_alone(old: bytes, new: byt
     for child in children:
         if child.refusal is None:
             assert_single_claim(child.interchange)
+
+
+@pytest.mark.parametrize("mode", ["claim", "transaction", "none"])
+@pytest.mark.parametrize("name", [b"CLX", b"CLM ", b"CL", b"CLMM", b"C M", b""])
+@pytest.mark.parametrize("claim", range(5))
+def test_a_claim_whose_clm_is_lost_takes_its_set_with_it(claim: int, name: bytes, mode: str) -> None:
+    pieces = batch().split(b"CLM*")
+    data = b"CLM*".join(pieces[: claim + 1]) + name + b"*" + b"CLM*".join(pieces[claim + 1 :])
+
+    children = units(data, mode)
+
+    assert set(codes(children)) == {"boundary_missing"}
+    assert len(children) == (4 if mode == "claim" else 1)
+
+
+@pytest.mark.parametrize("level", range(3, 6))
+@pytest.mark.parametrize("style", [Style(), Style(b"|", b"{", b">", b"\n", gap=b"")])
+def test_no_claim_is_sent_for_another_patient_because_an_hl_is_lost(level: int, style: Style) -> None:
+    before = b"HL%b%d%b" % (style.element, level, style.element)
+    data = batch(style=style)
+    assert before in data
+
+    assert set(codes(units(data.replace(before, b"HX" + before[2:])))) == {"boundary_missing"}
+
+
+def test_a_name_that_looks_like_a_segment_loses_nothing() -> None:
+    cities = b"N4*DELHI*FL~\nN3*SUITE HL*SBR~\nREF*G1*LX~\nNTE*ADD*HI PAT LX HL~\nLX*1~"
+
+    assert codes(units(batch().replace(b"LX*1~", cities))) == [""] * 5
 
 
 def test_a_provider_level_ends_the_levels_below_the_former() -> None:
@@ -335,7 +367,7 @@ def test_by_interchange_everything_is_sent_as_it_is() -> None:
     plan = ((((Subscriber(2),),),),)
     first = writer.interchange(1, plan, Style())
     second = writer.interchange(2, plan, Style(b"|", b"{", b">", b"!", ta1=True))
-    third = writer.interchange(3, plan, Style()).replace(b"CLM*", b"CLP*")
+    third = writer.interchange(3, ((((Subscriber(0),),),),), Style())
 
     children = units(first + b"\r\n" + second + third.replace(b"GE*1*1", b"GE*1*2"), "none")
 

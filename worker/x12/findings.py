@@ -20,12 +20,15 @@ refuses the claims of a transaction set (`Survey.refused_sets`)
 ``missing_ge``                  its group has no GE
 ``ge02_mismatch``               GE02 of its group is not GS06
 ``segment_id_garbled``          a CLM, HL or envelope segment whose identifier has foreign bytes before it
+``boundary_missing``            segments of another claim or level follow a claim's service lines, or a claim's
+                                follow a level: a CLM or HL is lost (`worker.x12.lost`)
 ``not_837``                     ST01 is not 837, but claims (CLM) stand in the set
 ------------------------------- ---------------------------------------------------------------------------
 refuses a claim (`SplitClaim.refusal`)
 -----------------------------------------------------------------------------------------------------------
 ``missing_st``                  the claim stands outside any transaction set (the survey tells it as well)
 ``hl_parent_mismatch``          an HL02 above the claim does not name the parent that the file's order implies
+``boundary_missing``            the level above the claim has two subscribers or patients: an HL is lost
 ``hl_level_unknown``            HL03 is not 20, 22 or 23
 ``claim_outside_hl``            no subscriber level (HL 22) above the claim
 ``claim_too_large``             the claim, a level above it or the set's header is larger than 8 MiB
@@ -78,6 +81,7 @@ TEXTS = {
     "missing_ge": "the functional group has no GE",
     "ge02_mismatch": "the control number in GE02 is not that in GS06",
     "segment_id_garbled": "foreign bytes stand before the identifier of a structural segment",
+    "boundary_missing": "a CLM or HL is missing or misspelt: segments of another claim, subscriber or patient follow",
     "missing_st": "the claim stands outside any transaction set",
     "hl_parent_mismatch": "HL02 does not name the parent that the order of the levels implies",
     "hl_level_unknown": "the level code in HL03 is not 20, 22 or 23",

@@ -8,6 +8,8 @@ say whose claim it is. Only HL begins a level: NM1*85, NM1*PR and SBR come again
 from worker.x12.facts import ProviderFacts, elements_of, read_payer, read_provider
 from worker.x12.patterns import Patterns
 
+_PEOPLE = {b"20": [], b"22": [b"SBR"], b"23": [b"QC"]}
+
 
 class Level:
     """One HL block: its HL01, and the refusal code for all claims below, "" if it is sound."""
@@ -51,7 +53,7 @@ class Levels:
         """Begin the level of an HL block, and end those that it ends."""
         _, number, parent, code, *_ = elements_of(block, self._patterns.delimiters, 4)
         number, parent, code = number.strip(), parent.strip(), code.strip()
-        refusal = "claim_too_large" if too_large else ""
+        refusal = "claim_too_large" if too_large else _strangers(block, code, self._patterns)
         self._unknown = ""
         if code == b"22":
             self._subscriber = Level(block, number, refusal or _descent(self._provider, parent))
@@ -96,6 +98,12 @@ def _without_self(rest: bytes, patterns: Patterns) -> bytes:
     end = found.end(2)
     is_last = rest.startswith(patterns.delimiters.segment, end)
     return rest[: found.end(1) if is_last else found.start(2)] + rest[end:]
+
+
+def _strangers(block: bytes, code: bytes, patterns: Patterns) -> str:
+    """Refuse a level with a subscriber or patient too many: the HL between them is lost."""
+    found = [subscriber.upper() or patient.upper() for subscriber, patient in patterns.people.findall(block)]
+    return "boundary_missing" if found and found != _PEOPLE.get(code, found) else ""
 
 
 def _descent(parent: Level | None, named: bytes) -> str:

@@ -32,6 +32,8 @@ class Patterns(NamedTuple):
     envelope: re.Pattern[bytes]  # boundaries for the survey, odd segments included
     levels: re.Pattern[bytes]  # boundaries for the splitter, HL included
     empty_segments: re.Pattern[bytes]  # a terminator and those that follow it with nothing between
+    people: re.Pattern[bytes]  # groups: SBR of a subscriber, or QC (NM101) of a patient
+    telling: re.Pattern[bytes]  # group 1: the name of a segment that tells where a claim or level is
     stray: re.Pattern[bytes]  # an envelope's segment or a claim amid text that is no interchange
     batch_reference: re.Pattern[bytes]  # group 1: BHT03
     billing_provider: re.Pattern[bytes]  # groups: NM1*85 after NM101, rest of loop 2010AA
@@ -71,6 +73,8 @@ def patterns_for(delimiters: Delimiters) -> Patterns:
         envelope=compiled(start, rb"([CcSsGgIi](?:[Ll][Mm]|[TtEeSs]|[SsEe][Aa])", ends, rb"|(?=[^A-Z]))"),
         levels=compiled(start, rb"([CcSsGgIiHh](?:[Ll][Mm]|[TtEeSsLl]|[SsEe][Aa]))", ends),
         empty_segments=compiled(t, rb"(?:", gap, t, rb")++"),
+        people=compiled(start, rb"(?i:(SBR)|NM1", e, rb"(QC))", ends),
+        telling=compiled(start, rb"([HLSP](?:[LXI]|BR|AT))", ends),
         stray=compiled(rb"(?<![A-Za-z0-9])(?i:(?:GS|ST|SE|GE|IEA|CLM)", e, rb"|", _FOREIGN, rb")"),
         batch_reference=compiled(start, rb"(?i:BHT)", (e + element) * 2, e, rb"(", element, rb")"),
         billing_provider=compiled(

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from worker.x12.decode import text
 from worker.x12.delimiters import ISA_BYTES, Delimiters, read_delimiters
 from worker.x12.facts import CLAIM_TYPES, ProviderFacts, SetFacts, elements_of, read_claim, read_payer, read_provider
+from worker.x12.lost import LossFinder
 from worker.x12.patterns import CLM, GE, GS, HL, IEA, ISA, SE, ST, Patterns, patterns_for
 from worker.x12.reader import AROUND, WINDOW, is_wrapped
 from worker.x12.segments import LONG_SEGMENT_BYTES
@@ -72,6 +73,8 @@ def read_single(data: bytes) -> Single | None:
         or claim_at - head.start() > LONG_SEGMENT_BYTES
         or trailer_at - claim_at > LONG_SEGMENT_BYTES
         or tail.groups() != (b"%d" % in_set, of_set, group, isa[13].strip())
+        or (losses := LossFinder(forms.patterns)).see(data[head.end() : claim_at])
+        or losses.see_claim(data[claim_at:trailer_at])
     ):
         return None
     provider, payer = _read_levels(data, places[: levels + 1], forms.patterns)

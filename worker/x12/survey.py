@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from worker.x12.delimiters import ISA_BYTES
 from worker.x12.findings import FindingList, error, not_x12, warning
+from worker.x12.lost import LossFinder
 from worker.x12.patterns import CLM, GE, GS, IEA, ISA, MORE, ODD, SE, ST
 from worker.x12.reader import Reader
 from worker.x12.segments import Segments
@@ -51,7 +52,7 @@ class _Surveyor:
             GE: self._ge,
             IEA: self._iea,
             ODD: self._odd,
-            MORE: self._segments.count,
+            MORE: self._more,
         }
         self._reader = reader
         self._refused_sets: dict[int, Finding] = {}
@@ -62,6 +63,7 @@ class _Surveyor:
         self._guide = b""
         self._groups_before = self._sets_before = self._segments_before = 0
         self._seen_st02: set[bytes] = set()
+        self._losses: LossFinder | None = None  # while an 837 is open
 
     def outcome(self) -> Survey:
         """Say what the whole pass has shown."""
@@ -145,6 +147,8 @@ class _Surveyor:
             self._segments.warn("duplicate_st02")
         elif len(self._seen_st02) < MOST_ST02:
             self._seen_st02.add(self._set)
+        self._losses = LossFinder(self._reader.patterns) if self._in_837 else None
+        self._look_for_losses(block)
         self._segments.count(block)
 
     def _clm(self, block: bytes) -> None:
@@ -155,6 +159,8 @@ class _Surveyor:
             self._refuse_set("not_837")
         if not block.startswith(CLM):
             self._segments.warn_once("lower_case_segment_id")
+        if self._losses is not None and self._losses.see_claim(block):
+            self._refuse_set("boundary_missing")
         self._segments.count(block)
 
     def _se(self, block: bytes) -> None:
@@ -165,7 +171,7 @@ class _Surveyor:
             self._end_set("se02_mismatch")
         else:
             self._compare(count, self._segments.counted - self._segments_before + 1, "se01_wrong")
-            self._in_set = self._in_837 = False
+            self._close_set()
         self._segments.count_alone(block)
 
     def _ge(self, block: bytes) -> None:
@@ -196,7 +202,11 @@ class _Surveyor:
         """Refuse the set that is open, if one is, and close it."""
         if self._in_set:
             self._refuse_set(code)
+        self._close_set()
+
+    def _close_set(self) -> None:
         self._in_set = self._in_837 = False
+        self._losses = None
 
     def _end_group(self, code: str) -> None:
         """Refuse the sets of the group that is open, if one is, and close it."""
@@ -216,6 +226,15 @@ class _Surveyor:
     def _odd(self, block: bytes) -> None:
         if self._segments.count_odd(block) and self._in_set:
             self._refuse_set("segment_id_garbled")
+        self._look_for_losses(block)
+
+    def _more(self, block: bytes) -> None:
+        self._look_for_losses(block)
+        self._segments.count(block)
+
+    def _look_for_losses(self, block: bytes) -> None:
+        if self._losses is not None and self._losses.see(block):
+            self._refuse_set("boundary_missing")
 
     def _compare(self, written: bytes, counted: int, code: str) -> None:
         if (written.strip().lstrip(b"0") or b"0") != b"%d" % counted:
