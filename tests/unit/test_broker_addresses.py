@@ -9,6 +9,7 @@ from worker.brokers.address import parse_address
 from worker.brokers.extras import needs_extra
 from worker.brokers.senders import sender_from_url
 from worker.errors import SettingsError
+from worker.postgres.address import parse_address as parse_database_address
 
 
 def test_a_url_is_taken_apart_and_its_repr_shows_no_password() -> None:
@@ -52,6 +53,40 @@ def test_what_is_wrong_with_a_url_is_said_without_its_password(url: str, told: s
 
     assert told in str(refused.value)
     assert "hunter2" not in str(refused.value)
+
+
+PASSWORDS = (
+    "hunt@er/2",
+    "hunt@er?2",
+    "hunt@er#2",
+    "11#hunter",
+    "11?hunter",
+    "11/hunter",
+    "11?x=hunter",
+    "hunt/er@2",
+    "[hunter",
+)
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_a_password_that_breaks_the_url_is_refused_with_what_helps_and_not_told(password: str) -> None:
+    with pytest.raises(SettingsError) as broker:
+        parse_address(f"redis://u:{password}@host:7000/3?stream=a", setting="x", port=1, parameters={"stream": ""})
+    with pytest.raises(SettingsError) as database:
+        parse_database_address(f"postgresql://u:{password}@host:5432/base?table=a", setting="x")
+
+    for told in (str(broker.value), str(database.value)):
+        assert "%40 for @" in told
+        assert not any(part in told for part in ("hunt", "er2", "11"))
+
+
+def test_an_at_sign_in_a_parameter_is_no_part_of_a_password(tmp_path: Path) -> None:
+    file = tmp_path / "pass@word"
+    file.write_text("hunter2")
+
+    address = parse_address(f"redis://u@host?password_file={file}", setting="input.url", port=1, parameters={})
+
+    assert str(address.password) == "hunter2"
 
 
 def test_a_library_that_is_not_installed_names_its_extra() -> None:

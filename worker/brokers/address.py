@@ -6,13 +6,13 @@ parameter ``password_file``. Nothing of a URL but its scheme, host and parameter
 """
 
 from collections.abc import Mapping
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 
 from worker.errors import SettingsError
 from worker.settings import Secret, read_secret
-from worker.settings.urls import read_parameters
+from worker.settings.urls import UNREADABLE, read_parameters, split_server
 
 COMMON = ("password_file", "ca_file")
 
@@ -48,12 +48,12 @@ def parse_address(url: str, *, setting: str, port: int, parameters: Mapping[str,
     :raises worker.errors.SettingsError: naming `setting`, if it cannot be read so; no credentials in it.
     """
     try:
-        parts = urlsplit(url)
-        host, given_port = parts.hostname, parts.port
         known = dict(sorted({**dict.fromkeys(COMMON, ""), **parameters}.items()))
+        parts = split_server(url, known)
+        host, given_port = parts.hostname, parts.port
         values, problems = read_parameters(parts.query, known, setting=setting)
     except ValueError:
-        raise SettingsError([f"{setting}: is no URL that can be read (port, host or parameters)"]) from None
+        raise SettingsError([f"{setting}: {UNREADABLE}"]) from None
     if not host:
         raise SettingsError([f"{setting}: must name a host, like {parts.scheme}://host/…"])
     if problems:

@@ -20,13 +20,13 @@ Nothing is taken from the environment or from files in a home folder.
 import re
 import ssl
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 
 from worker.errors import SettingsError
 from worker.settings import Secret, read_secret
-from worker.settings.urls import is_loopback, read_parameters
+from worker.settings.urls import UNREADABLE, is_loopback, read_parameters, split_server
 
 PORT = 5432
 SSL_MODES = ("disable", "require", "verify-ca", "verify-full")
@@ -113,13 +113,13 @@ def parse_address(url: str, *, setting: str, place: Place = "table") -> Address:
     :raises worker.errors.SettingsError: naming `setting` and all that is wrong; no credentials in it.
     """
     try:
-        parts = urlsplit(url)
         known = dict.fromkeys(sorted((place, *_PARAMETERS)), "")
+        parts = split_server(url, known)
         values, problems = read_parameters(parts.query, known, setting=setting)
         login, _, authority = parts.netloc.rpartition("@")
         hosts = _hosts(authority)
     except ValueError:
-        raise SettingsError([f"{setting}: is no URL that can be read (port, host or parameters)"]) from None
+        raise SettingsError([f"{setting}: {UNREADABLE}"]) from None
     user, _, password = login.partition(":")
     user = unquote(user) or values["user"]
     if values["host"].startswith("/") and not hosts:

@@ -12,6 +12,10 @@ _DATABASES = ("postgresql", "postgres")
 _NO_HOST = ("dir", "jsonl", "edi", "sqlite", "sqs")
 # Several hosts may stand there, and for PostgreSQL none, if it is reached through a socket file.
 _AUTHORITY = re.compile(r"//([^/?#]*@)?[^/?#@]")
+UNREADABLE = (
+    "is no URL that can be read (port, host or parameters); in user and password "
+    "write %40 for @, %2F for /, %3F for ? and %23 for #"
+)
 _PLAIN_ORIGIN = re.compile(r"http://[^/?&#]*")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\Z")
 
@@ -49,6 +53,21 @@ def http_problem(url: str, *, origin: bool = False, userinfo: bool = False) -> s
     if parts.scheme == "http" and not userinfo and not is_loopback(parts.hostname):
         return "must be https: plain http goes to loopback only, for it shows claims and credentials to the network"
     return None
+
+
+def split_server(url: str, known: Mapping[str, str]) -> SplitResult:
+    """Split the URL of a broker or database; `known` are the parameters that may stand in it.
+
+    A ``/``, ``?``, ``#`` or ``@`` in a password ends the host too early; what is left of the password would then be
+    told as a path or a parameter.
+
+    :raises ValueError: if it cannot be split, or not so that nothing of its credentials is left beside them.
+    """
+    parts = urlsplit(url)
+    strays = (pair for pair in parts.query.split("&") if pair.partition("=")[0] not in known)
+    if parts.fragment or "@" in parts.path or any("@" in stray for stray in strays):
+        raise ValueError("credentials beyond the host")
+    return parts
 
 
 def read_parameters(query: str, known: Mapping[str, str], *, setting: str) -> tuple[dict[str, str], list[str]]:
