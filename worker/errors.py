@@ -22,6 +22,10 @@ are translated where they enter, ``from None``: their texts quote tokens and bod
 ``what: detail``, lower case, without claim data.
 """
 
+import socket
+import ssl
+from collections.abc import Iterator
+
 
 class WorkerError(Exception):
     """Anything this worker raises on purpose."""
@@ -114,6 +118,28 @@ class Ambiguous(AttemptFailed):
     """
 
 
+_OUT_OF_REACH: tuple[tuple[type[BaseException], str], ...] = (
+    (socket.gaierror, "no such host name"),
+    (ssl.SSLCertVerificationError, "its certificate is not trusted"),
+    (ssl.SSLError, "no TLS as asked for"),
+    (ConnectionRefusedError, "connection refused"),
+    (ConnectionResetError, "connection reset"),
+    (TimeoutError, "no answer in time"),
+)
+
+
 def out_of_reach(where: str, error: BaseException) -> str:
-    """Say that a server cannot be reached and what to look at; of a library's error no more than its class."""
-    return f"{where} cannot be reached ({type(error).__name__}); see whether it runs there, or correct the URL"
+    """Say that a server cannot be reached, why, and what to look at; of a library's error no more than its class."""
+    reason = next((text for one in _chain(error) for kind, text in _OUT_OF_REACH if isinstance(one, kind)), None)
+    return (
+        f"{where} cannot be reached ({reason or type(error).__name__}); see whether it runs there, or correct the URL"
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Go from a library's error down to the system's that it was raised for."""
+    seen: list[BaseException] = []
+    while error not in seen:
+        yield error
+        seen.append(error)
+        error = error.__cause__ or error.__context__ or error

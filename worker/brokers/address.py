@@ -5,7 +5,9 @@ a database); queue, stream and subject are parameters. The password may stand in
 parameter ``password_file``. Nothing of a URL but its scheme, host and parameters' names is ever told.
 """
 
+import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import unquote
 
 import msgspec
@@ -33,6 +35,10 @@ class Address(msgspec.Struct, frozen=True):
         """Name the place without credentials."""
         return f"{self.scheme}://{self.host}:{self.port}/{self.path}"
 
+    def trusting(self) -> ssl.SSLContext:
+        """Make what a connection with TLS is secured with: the system's authorities, or those of `ca_file`."""
+        return ssl.create_default_context(cafile=self.parameters["ca_file"] or None)
+
     def __repr__(self) -> str:
         """Show no credentials: reprs end in logs."""
         return f"<Address {self.shown}>"
@@ -58,6 +64,7 @@ def parse_address(url: str, *, setting: str, port: int, parameters: Mapping[str,
         raise SettingsError([f"{setting}: must name a host, like {parts.scheme}://host/…"])
     if problems:
         raise SettingsError(problems)
+    _look_at_authorities(values["ca_file"], setting)
     password = unquote(parts.password or "")
     if values["password_file"]:
         password = read_secret(values["password_file"], setting=setting)
@@ -70,3 +77,18 @@ def parse_address(url: str, *, setting: str, port: int, parameters: Mapping[str,
         path=unquote(parts.path.removeprefix("/")),
         parameters=values,
     )
+
+
+def _look_at_authorities(ca_file: str, setting: str) -> None:
+    """See that the file can be used: at the connection it would look like a broker that is down.
+
+    :raises worker.errors.SettingsError: if it cannot.
+    """
+    try:
+        if ca_file and Path(ca_file).is_file():  # opening anything else might block
+            ssl.create_default_context(cafile=ca_file)
+            return
+    except (OSError, ValueError):
+        pass
+    if ca_file:
+        raise SettingsError([f"{setting}: ca_file names no file of certificates that can be read"])

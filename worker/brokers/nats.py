@@ -10,7 +10,6 @@ for a pull or a sign of life that went with the old one is gone.
 import asyncio
 import contextlib
 import re
-import ssl
 from collections.abc import Iterator, Mapping, Sequence
 
 import anyio
@@ -34,10 +33,14 @@ CLOSE_WITHIN_S = 2.0
 AT_ONCE = 256
 STREAM_NOT_FOUND = 10059
 CONSUMER_NOT_FOUND = 10014
+# What the server takes for subjects, with and without wildcards, and for names of streams and consumers.
+_LISTENED_TO = re.compile(r"[^\s.]+(\.[^\s.]+)*\Z")
+_SUBJECT = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*\Z")
+_NAME = re.compile(r"[^\s.*>/\\]+\Z")
 
 
-def address_of(url: str, *, setting: str, subject: str) -> Address:
-    """Take the URL of a subject apart.
+def address_of(url: str, *, setting: str, subject: str, several: bool = False) -> Address:
+    """Take the URL of a subject apart, or of `several` if it may have wildcards.
 
     :raises worker.errors.SettingsError: if it cannot be read so.
     """
@@ -50,6 +53,17 @@ def address_of(url: str, *, setting: str, subject: str) -> Address:
         f"{setting}: parameter {name} must be a whole number"
         for name in ("replicas", "dedup_s")
         if not address[name].isdigit()
+    ]
+    subjects = {"subject": address["subject"], "dead": dead_of(address)}
+    problems += [
+        f"{setting}: parameter {name} must be a subject without blanks, * and >: {subject[:80]!r} is published to"
+        for name, subject in subjects.items()
+        if not (_LISTENED_TO if several and name == "subject" else _SUBJECT).match(subject)
+    ]
+    problems += [
+        f"{setting}: parameter {name} must be a name without blanks, dots, slashes, * and >"
+        for name in ("stream", "consumer")
+        if not _NAME.match(address[name] or "-")
     ]
     if address["tls"] not in ("true", "false"):
         problems.append(f"{setting}: parameter tls must be true or false")
@@ -70,12 +84,23 @@ def dead_of(address: Address) -> str:
     return address["dead"] or f"{address['subject']}.dead"
 
 
+class _Client(Client):
+    """The library's client, which with a server that does not ask for TLS speaks in the clear, whatever it was told."""
+
+    def _connect_command(self) -> bytes:
+        """Write what tells the server who we are, the first thing that is sent."""
+        if "tls" in self.options and not self._server_info.get("tls_required"):
+            raise nats.errors.SecureConnWantedError
+        return super()._connect_command()
+
+
 class Session:
     """One connection, from `connect` to its loss."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
         self._client: Client | None = None
+        self._trouble: Exception | None = None
 
     @property
     def client(self) -> Client:
@@ -97,21 +122,24 @@ class Session:
         await self.close()
         address = self.address
         # Ours before it is connected: one that was refused has a socket to close, too.
-        client = self._client = Client()
-        context = ssl.create_default_context(cafile=address["ca_file"] or None) if address["tls"] == "true" else None
-        await client.connect(
-            f"nats://{address.host}:{address.port}",
-            user=address.user or None,
-            password=str(address.password) or None,
-            tls=context,
-            tls_hostname=address.host if context else None,
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            ping_interval=20,
-            error_cb=_unheard,
-        )
+        client = self._client = _Client()
+        context = address.trusting() if address["tls"] == "true" else None
+        try:
+            await client.connect(
+                f"nats://{address.host}:{address.port}",
+                user=address.user or None,
+                password=str(address.password) or None,
+                tls=context,
+                tls_hostname=address.host if context else None,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                ping_interval=20,
+                error_cb=self._hear,
+            )
+        except nats.errors.NoServersError as error:
+            raise error from self._trouble
         return client
 
     async def close(self) -> None:
@@ -123,25 +151,31 @@ class Session:
                 await client.close()
                 await asyncio.sleep(0)  # the library does not wait for its transport to close
 
-
-async def _unheard(_: Exception) -> None:
-    """Take what the library would log: the calls that fail tell it as well, and are translated."""
+    async def _hear(self, error: Exception) -> None:
+        """Take what the library would log: the calls that fail tell it as well, but for why there is no connection."""
+        self._trouble = error
 
 
 @contextlib.contextmanager
 def translated(
-    address: Address, unavailable: type[WorkerError], *, missing: type[WorkerError] | None = None
+    address: Address,
+    unavailable: type[WorkerError],
+    *,
+    missing: type[WorkerError] | None = None,
+    needed: str = "",
 ) -> Iterator[None]:
-    """Turn nats-py's errors into ours, without their texts."""
+    """Turn nats-py's errors into ours, without their texts; `needed` beside the stream is what else may be missing."""
     where = address.shown
     try:
         yield
+    except nats.errors.SecureConnWantedError:
+        raise SettingsError([f"nats: {where} does not ask for TLS, and tls=true sends nothing without"]) from None
     except nats.errors.AuthorizationError:
         raise SettingsError([f"nats: {where} refuses this user, its password or its rights"]) from None
     except nats.js.errors.NotFoundError as error:
-        raise _missing(address, error.err_code, missing) from None
+        raise _missing(address, error.err_code, missing, needed) from None
     except nats.js.errors.NoStreamResponseError:
-        raise _missing(address, STREAM_NOT_FOUND, missing) from None
+        raise _missing(address, STREAM_NOT_FOUND, missing, needed) from None
     except nats.js.errors.ServiceUnavailableError:
         raise unavailable(f"nats: {where} has no JetStream now (start it with -js)") from None
     except nats.js.errors.APIError as error:
@@ -152,11 +186,11 @@ def translated(
         raise unavailable(out_of_reach(f"nats: {where}", error)) from None
 
 
-def _missing(address: Address, code: int | None, kind: type[WorkerError] | None) -> WorkerError:
+def _missing(address: Address, code: int | None, kind: type[WorkerError] | None, needed: str) -> WorkerError:
     if code == CONSUMER_NOT_FOUND:
         what = f"the consumer {address['consumer']!r}"
     else:
-        what = f"the stream {stream_of(address)!r}, or one for {dead_of(address)!r},"
+        what = f"the stream {stream_of(address)!r}" + (f", or one for {needed!r}," if needed else "")
     text = f"nats: {what} is missing at {address.shown}; {CREATE_IT}"
     return kind(text) if kind else SettingsError([text])
 

@@ -8,7 +8,6 @@ The library's "robust" connections are not used: they restore channels that cons
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -111,7 +110,7 @@ class Session:
                 password=str(address.password) or "guest",
                 virtualhost=address.path or "/",
                 ssl=tls,
-                ssl_context=ssl.create_default_context(cafile=address["ca_file"] or None) if tls else None,
+                ssl_context=address.trusting() if tls else None,
                 timeout=CONNECT_TIMEOUT_S,
                 heartbeat=str(HEARTBEAT_S),
             )
@@ -138,9 +137,13 @@ class Session:
 
 @contextmanager
 def translated(
-    address: Address, unavailable: type[WorkerError], *, missing: type[WorkerError] | None = None
+    address: Address,
+    unavailable: type[WorkerError],
+    *,
+    missing: type[WorkerError] | None = None,
+    needed: Sequence[str] = (),
 ) -> Iterator[None]:
-    """Turn aio-pika's errors into ours, without their texts."""
+    """Turn aio-pika's errors into ours, without their texts; `needed` are others that may be missing."""
     where = address.shown
     try:
         yield
@@ -149,8 +152,8 @@ def translated(
     except ProtocolSyntaxError:
         raise SettingsError([f"rabbitmq: {where} refuses the virtual host, or is no AMQP 0-9-1 broker"]) from None
     except ChannelNotFoundEntity:
-        queues = f"{address['queue']!r} or {dead_of(address)!r}"
-        text = f"rabbitmq: a queue is missing at {where} ({queues}); {CREATE_IT}"
+        queues = " or ".join(map(repr, (address["queue"], *needed)))
+        text = f"rabbitmq: the queue {queues} is missing at {where}; {CREATE_IT}"
         raise (missing(text) if missing else SettingsError([text])) from None
     except DeliveryError:
         raise unavailable(f"rabbitmq: {where} does not take the message now (queue full or missing)") from None

@@ -109,7 +109,8 @@ def translated(
     except ResponseError as error:
         code = str(error).partition(" ")[0]
         if code in _MISSING:
-            text = f"redis: the stream {address['stream']!r} or its group is missing at {where}; {CREATE_IT}"
+            what = "or its group is" if code == "NOGROUP" else "is"
+            text = f"redis: the stream {address['stream']!r} {what} missing at {where}; {CREATE_IT}"
             raise (missing(text) if missing else SettingsError([text])) from None
         if code in _FOR_NOW:
             raise unavailable(f"redis: {where} does not take this now ({code})") from None

@@ -106,7 +106,8 @@ def sent_in_the_clear(url: str) -> bool:
         plain_origins = _PLAIN_ORIGIN.findall(unquote(url))
         return any(not is_loopback(host_of(origin)) for origin in plain_origins)
     plain = scheme in _PLAIN_BROKERS or (scheme in _DATABASES and "sslmode=disable" in url)
-    return plain and not is_loopback(host_of(url))
+    secured = scheme == "nats" and "tls=true" in re.split(r"[?&]", url)
+    return plain and not secured and not is_loopback(host_of(url))
 
 
 def parse_listen(address: str) -> tuple[str, int]:

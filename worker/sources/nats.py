@@ -46,7 +46,7 @@ class NatsInlet:
     scheme = "nats"
 
     def __init__(self, url: str, *, lease_s: float) -> None:
-        address = self._address = address_of(url, setting="input.url", subject="precheck.claims")
+        address = self._address = address_of(url, setting="input.url", subject="precheck.claims", several=True)
         self._session = Session(address)
         self._stream, self._consumer = stream_of(address), address["consumer"]
         self._pulled: Subscription | None = None
@@ -57,7 +57,7 @@ class NatsInlet:
 
     async def open(self, *, create: bool) -> None:
         """Connect, see that streams and consumer are there, and subscribe anew; see `Inlet.open`."""
-        with translated(self._address, SourceUnavailable):
+        with translated(self._address, SourceUnavailable, needed=dead_of(self._address)):
             client = await self._session.connect()
             if create:
                 await self._create()

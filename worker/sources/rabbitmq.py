@@ -53,9 +53,9 @@ class RabbitInlet:
     async def open(self, *, create: bool) -> None:
         """Connect and see that the queues are there; nothing comes before `fetch` asks for it; see `Inlet.open`."""
         self._consuming = False
-        with translated(self._address, SourceUnavailable):
+        dead = dead_of(self._address)
+        with translated(self._address, SourceUnavailable, needed=[dead]):
             await self._session.connect()
-            dead = dead_of(self._address)
             await ready_queue(self._session, dead, create=create)
             await ready_queue(self._session, self._queue, create=create, dead=dead)
 
