@@ -143,6 +143,37 @@ def test_places_in_each_others_way_are_one_named_problem(tmp_path: Path, setting
     assert problem.startswith(f"{setting}: {told}")
 
 
+@pytest.mark.parametrize(
+    ("taken", "put"),
+    [
+        ("amqp://u:p@rabbit/v?queue=q", "amqp://other@rabbit:5672/v?queue=q&dead=d"),
+        ("amqps://rabbit/?queue=q", "amqps://rabbit:5671?queue=q"),
+        ("nats://nats", "nats://nats:4222?subject=precheck.claims"),
+        ("redis://cache/0", "redis://cache:6379?stream=precheck:claims"),
+        ("sqs:https://sqs.eu-central-1.amazonaws.com/1/q", "sqs:https://sqs.eu-central-1.amazonaws.com/1/q?group=g"),
+    ],
+)
+def test_results_on_the_queue_that_batches_come_from_are_one_named_problem(taken: str, put: str) -> None:
+    (problem,) = problems({"input.url": taken, "output.urls": [put]})
+
+    assert problem.startswith("output.urls: must not be the queue of input.url")
+
+
+@pytest.mark.parametrize(
+    ("taken", "put"),
+    [
+        ("amqp://rabbit/?queue=q", "amqp://rabbit/v?queue=q"),
+        ("amqp://rabbit/?queue=q", "amqp://rabbit"),
+        ("amqp://rabbit", "amqp://rabbit"),
+        ("redis://cache/0", "redis://cache/1?stream=precheck:claims"),
+        ("redis://cache/0?stream=a", "nats://cache?subject=a"),
+        ("sqs:claims", "sqs:results"),
+    ],
+)
+def test_results_on_another_queue_of_the_same_broker_are_let_through(taken: str, put: str) -> None:
+    assert load(None, {}, {"input.url": taken, "output.urls": [put]}).output.urls == (put,)
+
+
 def test_results_below_a_folder_of_the_input_folder_are_let_through(tmp_path: Path) -> None:
     flags = {"input.url": f"dir:{tmp_path}", "output.urls": [f"jsonl:{tmp_path}/out/r.jsonl"]}
 
@@ -192,6 +223,8 @@ def test_a_bracketed_address_loses_its_brackets() -> None:
         ({**PRODUCTION, "input.url": "sqs:claims?endpoint=http://127.0.0.1:9324"}, []),
         ({**PRODUCTION, "input.url": "sqs:https://sqs.us-east-1.amazonaws.com/1/claims"}, []),
         ({**PRODUCTION, "input.url": "amqps://broker.example/q"}, []),
+        ({**PRODUCTION, "input.url": "nats://broker.example?subject=q"}, ["input.url"]),
+        ({**PRODUCTION, "input.url": "nats://broker.example?subject=q&tls=true"}, []),
         ({"input.url": "amqp://broker.example/q"}, []),
     ],
 )
