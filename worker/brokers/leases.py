@@ -42,5 +42,7 @@ async def keep_leases(engine: Extends, held: Callable[[], Sequence[Hashable]]) -
             if not failing:
                 log.warning("input.lease_failed", count=len(handles), detail=str(error))
             failing = True
+        except Exception:  # the outermost frame of the task: died of one sign of life, it would give no other
+            log.exception("task.failed", task="leases")
         else:
             failing = False
