@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from worker.batches import Board
-from worker.claim import Batch, Delivery
+from worker.claim import Delivery
 from worker.flow.bell import Bell
 from worker.ports import OpenedBatch
 from worker.preparing import Prepared
@@ -69,31 +69,32 @@ class Waiting:
 
     def admit(self, one: Prepared, known: OpenedBatch) -> bool:
         """Let a delivery wait if there is something to wait for, and room; one that was begun goes on by itself."""
-        awaited: Batch | None = known.awaited
-        if awaited is None:
-            self._told.discard(one.delivery.ref)
-        if awaited is None or known.answered or known.dispatched_through or len(self._waiting) >= self._most:
+        ref, awaited = one.delivery.ref, known.awaited
+        kept = None if awaited is None else self._kept_of(one, known)
+        if awaited is None or kept is None:
+            self._in_vain.discard(ref)
+            self._told.discard(ref)
             return False
-        delivery = _stripped(one)
-        if delivery.ref in self._in_vain:
-            self._in_vain.discard(delivery.ref)
-            return False
-        size = len(delivery.data or b"")
-        if self._bytes + size > self._most_bytes:
-            return False
-        self._bytes += size
+        self._bytes += len(kept.data or b"")
         there = self._board.find(awaited.number) is not None
         since = None if there else self._clock()
-        self._waiting[delivery.ref] = _Waiting(delivery, awaited.number, since, known.awaited_elsewhere)
+        self._waiting[ref] = _Waiting(kept, awaited.number, since, known.awaited_elsewhere)
         self._admitted.ring()
-        if delivery.ref in self._told:
-            return True
+        if ref not in self._told:
+            structlog.get_logger().info(
+                "batch.waiting", batch=kept.name, batch_id=known.batch.batch_id, duplicate_of=awaited.batch_id
+            )
         if known.awaited_elsewhere:
-            self._told.add(delivery.ref)
-        structlog.get_logger().info(
-            "batch.waiting", batch=delivery.name, batch_id=known.batch.batch_id, duplicate_of=awaited.batch_id
-        )
+            self._told.add(ref)
         return True
+
+    def _kept_of(self, one: Prepared, known: OpenedBatch) -> Delivery | None:
+        """Give what is kept of a delivery while it waits; None if it shall not."""
+        if known.answered or known.dispatched_through or one.delivery.ref in self._in_vain:
+            return None
+        kept = _stripped(one)
+        room = len(self._waiting) < self._most and self._bytes + len(kept.data or b"") <= self._most_bytes
+        return kept if room else None
 
     async def ready(self, limit: int) -> Sequence[Delivery]:
         """Give up to `limit` whose equal has been settled, or has not come; wait until there are some."""

@@ -8,7 +8,7 @@ import msgspec
 
 from tests.unit.test_intake import one_claim
 from tests.unit.test_submitter import ACCEPTED, pace, settings
-from tests.virtualtime import run
+from tests.virtualtime import run, virtual_time
 from worker.batches import Board, OpenBatch
 from worker.claim import Batch, Claim, Delivery
 from worker.pipeline import Neighbours, Pipeline
@@ -175,3 +175,17 @@ def test_one_that_was_begun_does_not_wait() -> None:
 
     assert (waiting.admit(prepared, begun), waiting.admit(prepared, answered)) == (False, False)
     assert waiting.admit(prepared, known)
+
+
+@virtual_time
+async def test_one_that_waited_in_vain_once_waits_again_where_there_is_something_to_wait_for() -> None:
+    (prepared,) = prepare_all([Delivery("b", "b", 1, 1.0, data=one_claim(1))], InputSettings())
+    _, known = waiting_for(Board())
+    waiting = Waiting(Board())
+
+    admitted = [waiting.admit(prepared, known)]
+    for again in (msgspec.structs.replace(known, awaited=None), known):
+        await waiting.ready(1)
+        admitted += [waiting.admit(prepared, again), waiting.admit(prepared, known)]
+
+    assert admitted == [True, False, True, False, True]
