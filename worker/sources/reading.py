@@ -69,12 +69,13 @@ class Candidate:
         :raises Unreadable: if it is there and cannot be opened.
         """
         self.fd = _opened(name, folder_fd, follow=follow)
-        # The lease first: what is seen after it stays as it is seen.
-        self.lease = lease(self.fd) if ask else Lease.UNKNOWN
-        status = os.fstat(self.fd)
-        if not stat.S_ISREG(status.st_mode):
+        try:
+            # The lease first: what is seen after it stays as it is seen.
+            self.lease = lease(self.fd) if ask else Lease.UNKNOWN
+            status = _regular(self.fd)
+        except (OSError, NotAFile):
             os.close(self.fd)
-            raise NotAFile
+            raise
         self.sight: Sight = sight_of(status)
         self.links = status.st_nlink
 
@@ -129,6 +130,13 @@ def _opened(name: str | os.PathLike[str], folder_fd: int | None, *, follow: bool
         if error.errno in _NOT_ITS_FAULT:
             raise
     raise Unreadable(sight_of(os.stat(name, dir_fd=folder_fd, follow_symlinks=follow)))
+
+
+def _regular(fd: int) -> os.stat_result:
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAFile
+    return status
 
 
 def read_through(fd: int, survey: SurveyOf, stopped: Event) -> Reading:
