@@ -139,7 +139,7 @@ def _last_earlier(db: sqlite3.Connection, stems: Set[str]) -> dict[str, int]:
 
 
 def spelled_id(stem: str, number: int) -> str:
-    """Name the batch that is the so-manieth of its stem."""
+    """Name a batch by its stem and its number among those of that stem, which the first one lacks."""
     return f"{stem}-{number}" if number > 1 else stem
 
 

@@ -15,7 +15,7 @@ KEY = "confirmed"
 
 
 async def count(connection: Connection, worker: int, number: int) -> None:
-    """Have the transaction that is open be this worker's so-many-th."""
+    """Note in the open transaction that it is this worker's `number`-th."""
     await notes.note(connection, worker, [(KEY, str(number))])
 
 
