@@ -1,14 +1,14 @@
 """What an answer means and what is emitted: verdicts, dispositions and the result record, schema 1.
 
-====================== =========================================================================
-``accepted``           the API's 277CA accepts the claim
+======================== =========================================================================
+``accepted``             the API's 277CA accepts the claim
 ``accepted_with_errors`` accepted, with edits a person should read
-``rejected``           by the API, its 999 or its 277CA
-``invalid``            refused here, never sent
-``undetermined``       answered, but the answer holds no verdict on this claim
-``review``             answered in a way nobody foresaw; a person must look
-``undelivered``        no usable answer after all retries; parked, can be replayed
-====================== =========================================================================
+``rejected``             by the API, its 999 or its 277CA
+``invalid``              refused here, never sent
+``undetermined``         answered, but the answer holds no verdict on this claim
+``review``               answered in a way nobody foresaw; a person must look
+``undelivered``          no usable answer after all retries; parked, can be replayed
+======================== =========================================================================
 """
 
 from collections.abc import Sequence
@@ -77,8 +77,10 @@ class Verdict(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     `disposition` is None when the claim should be sent again; then `attempt_class` is not definitive and
     `at_the_end` is the disposition if no attempt is left. `overload` marks a loss that speaks of the
-    service's capacity (5xx, 429), as opposed to one that speaks of this claim. `retry_after_s`: seconds the
-    server asked everybody to wait, already capped.
+    service's capacity (5xx, 429), as opposed to one that speaks of this claim, `request_fault` what speaks against
+    query or settings rather than the claim; several in a row shut the gate. `no_answer`: a page, rubbish, a gateway's
+    word; most of them are an outage. `names_claim`: the answer is about this claim and no other, its 277CA says so.
+    `retry_after_s`: seconds the server asked everybody to wait, already capped.
     """
 
     disposition: Disposition | None
@@ -86,11 +88,9 @@ class Verdict(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     attempt_class: AttemptClass = AttemptClass.DEFINITIVE
     at_the_end: Disposition = Disposition.UNDELIVERED
     overload: bool = False
-    request_fault: bool = (
-        False  # speaks against query or settings rather than the claim; several in a row shut the gate
-    )
-    no_answer: bool = False  # a page, rubbish, a gateway's word: no answer to the claim; most of them are an outage
-    names_claim: bool = False  # the answer is about this claim and no other: its 277CA says so
+    request_fault: bool = False
+    no_answer: bool = False
+    names_claim: bool = False
     retry_after_s: float | None = None
     http_status: int | None = None
     transaction_id: str | None = None

@@ -28,14 +28,15 @@ class Tally:
     `attempts`               POSTs that ended, by what their end means (`worker.result.AttemptClass`)
     `answers`                POSTs that were answered, by HTTP status
     `retries`                attempts that were not a claim's first
-    `latency`                claims by time from first byte to answer: one number a bucket, the last is beyond all
+    `latency`                claims by time from first byte to answer: one number a bucket, the last is beyond all;
+                             `latency_sum_s` is the sum of these times
     `in_flight`              POSTs under way now
     `backing_off`            claims that wait for their next attempt
     `queued`                 claims cut from their batch and not yet begun
     `unsent_results`         results in the ledger that some sink has not taken yet
     `batches_open`           batches being worked on now; `batches_done` and `batches_refused` count the past
     `gate`                   why submission is paused; "" while the gate is open
-    `limit`                  how many POSTs may be under way now
+    `limit`                  how many POSTs may be under way now, and `limit_reason` why, in a word
     `stopped_by`             the signal for which the work drains, by its name; "" while there was none
     `token_refreshes`        tokens had
     `log_lines_lost`         log lines that could not be written; `log_values_withheld` counts what was left out of

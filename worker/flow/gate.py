@@ -39,9 +39,7 @@ ShutReason = Literal["outage", "credentials", "request_fault", "storage", "opera
 PROBED: frozenset[ShutReason] = frozenset({"outage", "credentials", "request_fault"})
 
 TRIALS = 3
-TRIAL_PERIOD_S = (
-    10.0  # a trial that was lost on its way (cancelled, no token) must not leave the gate half-open for ever
-)
+TRIAL_PERIOD_S = 10.0  # a trial lost on its way (cancelled, no token) must not leave the gate half-open for ever
 MOST_PAUSES = 1024
 
 

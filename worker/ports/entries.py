@@ -1,5 +1,7 @@
 """What the ledger is given and gives back: a row, or some of it, as the flow knows it."""
 
+from typing import Literal
+
 import msgspec
 
 from worker.claim import Batch, Claim
@@ -91,10 +93,13 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 
 
 class BatchSummary(msgspec.Struct, frozen=True, gc=False):
-    """A batch in numbers. `counts` maps disposition to claims; `total` is None where it was not told."""
+    """A batch in numbers. `counts` maps disposition to claims; `total` is None where it was not told.
+
+    A batch is ``elsewhere`` if another ledger goes on with it, or nobody has begun it.
+    """
 
     batch: Batch
-    state: str  # open | done | elsewhere: another ledger goes on with it, or nobody has begun it
+    state: Literal["open", "done", "elsewhere"]
     total: int | None
     counts: dict[str, int]
     parked: int = 0

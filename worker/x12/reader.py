@@ -69,8 +69,6 @@ class Reader:
                 return True
         return False
 
-    # --- between interchanges ------------------------------------------------------------------------
-
     def _find_interchange(self) -> bool:
         """Go to the next ISA and take its delimiters; False if there is none or it cannot be read."""
         around = AROUND + self.delimiters.segment if self._begun else AROUND
@@ -121,8 +119,6 @@ class Reader:
             if not self._more():
                 self._buffer = b""
                 return
-
-    # --- within an interchange -----------------------------------------------------------------------
 
     def _interchange(self) -> Iterator[tuple[bytes, bytes]]:
         finditer, names = self._boundary_search()

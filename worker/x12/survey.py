@@ -93,8 +93,6 @@ class _Surveyor:
             test=self._test,
         )
 
-    # --- envelopes -----------------------------------------------------------------------------------
-
     def _isa(self, block: bytes) -> None:
         if self._in_interchange:
             self.refusal = error("missing_iea", self._interchanges)
