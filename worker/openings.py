@@ -1,12 +1,12 @@
 """What is told of a batch as it is opened."""
 
-from typing import Any
+from structlog.typing import FilteringBoundLogger
 
 from worker.batches import OpenBatch
 from worker.preparing import Prepared
 
 
-def tell_opened(log: Any, one: Prepared, batch: OpenBatch, environment: str) -> None:
+def tell_opened(log: FilteringBoundLogger, one: Prepared, batch: OpenBatch, environment: str) -> None:
     """Log that a batch is being worked on, and what about it may not be as meant."""
     resumed = bool(batch.opened.answered or batch.opened.dispatched_through)
     tell = log.info if resumed or one.units != 1 else log.debug

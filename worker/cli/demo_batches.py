@@ -11,6 +11,8 @@ from worker.simulator.generator import GeneratorSpec
 SHOWCASE = ("REJ7-", "E999-", "M301-", "EDIT-", "INC-", "EMPTY-", "ODD-", "ERRX-", "S503-", "H504-")
 HALF = 0.6
 
+USUAL = GeneratorSpec(claims=1)
+
 
 class Written(msgspec.Struct, frozen=True):
     """How many claims and files were written; claims in files that are refused or incomplete do not count."""
@@ -27,13 +29,9 @@ class _Numbers:
         self.ordinal = 1
         self.control = 1
 
-    def spec(self, claims: int, files: int = 1, **more: object) -> GeneratorSpec:
-        spec = GeneratorSpec(
-            claims=claims,
-            seed=self.seed,
-            first_ordinal=self.ordinal,
-            control_number=self.control,
-            **more,  # type: ignore[arg-type]
+    def spec(self, claims: int, files: int = 1, *, like: GeneratorSpec = USUAL) -> GeneratorSpec:
+        spec = msgspec.structs.replace(
+            like, claims=claims, seed=self.seed, first_ordinal=self.ordinal, control_number=self.control
         )
         self.ordinal += claims * files
         self.control += files
@@ -47,20 +45,21 @@ def write_batches(folder: Path, *, claims: int, seed: int) -> Written:
     tenth = claims // 10
     total = files = 0
 
-    def put(name: str, count: int, many: int = 1, **more: object) -> None:
+    def put(name: str, count: int, many: int = 1, *, like: GeneratorSpec = USUAL) -> None:
         nonlocal total, files
-        write_folder(folder, files=many, claims_per_file=count, spec=numbers.spec(count, many, **more), prefix=name)
+        spec = numbers.spec(count, many, like=like)
+        write_folder(folder, files=many, claims_per_file=count, spec=spec, prefix=name)
         total += count * many
         files += many
 
     put("professional", 4 * tenth)
-    put("institutional", 2 * tenth, kind="institutional")
-    put("mixed", 3 * tenth, kind="mixed", claims_per_st=50)
+    put("institutional", 2 * tenth, like=GeneratorSpec(claims=1, kind="institutional"))
+    put("mixed", 3 * tenth, like=GeneratorSpec(claims=1, kind="mixed", claims_per_st=50))
     put("single", 1, singles)
     for magic in SHOWCASE:
-        put(f"showcase-{magic.strip('-').lower()}", 1, planted={magic: 1.0})
-    put("dental", 3, guide="005010X224A2")
-    put("other-payer", 2, payers=("NOBODY",))
+        put(f"showcase-{magic.strip('-').lower()}", 1, like=GeneratorSpec(claims=1, planted={magic: 1.0}))
+    put("dental", 3, like=GeneratorSpec(claims=1, guide="005010X224A2"))
+    put("other-payer", 2, like=GeneratorSpec(claims=1, payers=("NOBODY",)))
     _put_unreadable(folder, numbers)
     return Written(total, files + 2)
 
