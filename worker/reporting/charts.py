@@ -5,6 +5,8 @@ from html import escape
 
 import msgspec
 
+from worker.reporting.words import short, spoken
+
 HALF_WIDTH = 540
 WIDE_WIDTH = 760
 FULL_WIDTH = 1120
@@ -59,8 +61,9 @@ def bars(rows: Sequence[Bar], *, label: str, width: int = HALF_WIDTH, names: int
     drawn = []
     for place, row in enumerate(rows):
         top, left = place * ROW_HEIGHT, float(names)
+        name = escape(short(row.label, LABEL_CHARACTERS))
         drawn.append(
-            f'<text class="name" x="{names - 10}" y="{top + 19}" text-anchor="end">{escape(_short(row.label))}'
+            f'<text class="name" x="{names - 10}" y="{top + 19}" text-anchor="end">{name}'
             f"<title>{escape(row.label)}</title></text>"
         )
         for colour, size in row.parts.items():
@@ -68,7 +71,7 @@ def bars(rows: Sequence[Bar], *, label: str, width: int = HALF_WIDTH, names: int
             drawn.append(
                 f'<rect class="{escape(colour)}" x="{left:.1f}" y="{top + 6}" width="{max(length, 0.8):.1f}" '
                 f'height="{ROW_HEIGHT - 12}">'
-                f"<title>{escape(row.label)}: {size:,} {escape(_spoken(colour))}</title></rect>"
+                f"<title>{escape(row.label)}: {size:,} {escape(spoken(colour))}</title></rect>"
             )
             left += length
         told = row.told or f"{row.total:,}"
@@ -90,7 +93,7 @@ def columns(many: Sequence[Bar], *, label: str, width: int = HALF_WIDTH) -> str:
             drawn.append(
                 f'<rect class="{escape(colour)}" x="{x + pitch * 0.08:.1f}" y="{bottom:.1f}" '
                 f'width="{pitch * 0.84:.1f}" height="{height:.1f}">'
-                f"<title>{escape(one.label)}: {size:,} {escape(_spoken(colour))}</title></rect>"
+                f"<title>{escape(one.label)}: {size:,} {escape(spoken(colour))}</title></rect>"
             )
         if place % every == 0:
             drawn.append(
@@ -115,11 +118,3 @@ def _svg(width: int, height: int, label: str, inside: str, *, rounded: bool = Fa
     kind = ' class="rounded"' if rounded else ""
     box = f"0 0 {width} {max(height, 1)}"
     return f'<svg{kind} viewBox="{box}" role="img" aria-label="{escape(label)}">{inside}</svg>'
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LABEL_CHARACTERS else text[: LABEL_CHARACTERS - 1] + "…"
-
-
-def _spoken(colour: str) -> str:
-    return colour.replace("_", " ")
