@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 import structlog
 
+from worker.errors import StateError
 from worker.ledger import Balance, LedgerReads
 
 log = structlog.get_logger()
@@ -70,6 +71,17 @@ async def reconcile(ledger: LedgerReads, period: Period, revisited: Sequence[int
         books.add(one)
     tell(books)
     return books
+
+
+async def require_balance(ledger: LedgerReads, period: Period, revisited: Sequence[int] = ()) -> None:
+    """Balance likewise.
+
+    :raises worker.errors.StateError: if the books do not balance.
+    """
+    books = await reconcile(ledger, period, revisited)
+    if books.unbalanced:
+        batch_id, problem = books.problems[0]
+        raise StateError(f"the books do not balance: {batch_id}: {problem} (see status --reconcile)")
 
 
 def tell(books: Books) -> None:
