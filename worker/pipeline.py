@@ -21,6 +21,7 @@ import anyio
 import msgspec
 
 from worker.batches import Board
+from worker.bounds import Bounds
 from worker.feed import Feed
 from worker.feeding import Feeder
 from worker.flow.pace import Pace
@@ -69,7 +70,6 @@ class Pipeline:
         self._neighbours = neighbours
         self._pace = pace
         self.gate = pace.gate
-        self._tally = tally
         self._drain_s = settings.telemetry.drain_s
         self.starting = anyio.CancelScope()  # what may be waited for before `run`, and not once we drain
         self._taking = anyio.CancelScope()
@@ -77,76 +77,83 @@ class Pipeline:
         self._over_by = math.inf
         self.timed_out = False  # whether a bounded run was ended before its work was
         self.board = Board()
-        self.outboxes = [Outbox(sink, neighbours.ledger, pace.gate) for sink in neighbours.sinks]
-        most = settings.flow.max_in_flight
-        most_open, most_fresh = max(512, 4 * most), max(20_000, 4 * most)
+        source, ledger, safe_to_repeat = neighbours.source, neighbours.ledger, settings.api.safe_to_repeat
+        self.outboxes = [Outbox(sink, ledger, pace.gate) for sink in neighbours.sinks]
+        bounds = Bounds.beside(settings.flow.max_in_flight)
         self.turns = Turns(
             pace.budget,
-            most_waiting=max(10_000, 4 * most),
-            most_batches=most_open - most,  # the rest is for those under way, and for fresh ones to be there in time
+            most_waiting=bounds.waiting,
+            most_batches=bounds.waiting_batches,
             allowance=claims_per_run(settings.environment),
             clock=steady,
         )
-        recorder = self._recorder = Recorder(
-            neighbours.ledger,
+        self._recorder = Recorder(
+            ledger,
             self.board,
             pace.gate,
             tally,
             settings.environment,
             announce=self._announce,
-            most_drafts=most + 256,
+            most_drafts=bounds.drafts,
         )
         self.intake: Feed
-        if replay is not None:
-            self.intake = Replay(
-                replay,
-                neighbours.ledger,
-                self.board,
-                self.turns,
-                recorder,
-                pace,
-                safe_to_repeat=settings.api.safe_to_repeat,
-                most_open=most_open,
-                most_fresh=most_fresh,
-            )
+        if replay is None:
+            self.intake = self._intake(settings, bounds, force=force)
         else:
-            feeder = Feeder(
-                neighbours.ledger,
-                self.turns,
-                recorder,
-                pace.policy,
-                make_screen(settings.claims, settings.environment),
-                settings.input,
-                safe_to_repeat=settings.api.safe_to_repeat,
-                force=force,
-            )
-            self.intake = Intake(
-                neighbours.source,
-                neighbours.ledger,
-                self.board,
-                self.turns,
-                feeder,
-                pace.gate,
-                settings.input,
-                settings.environment,
-                outboxes=self.outboxes,
-                most_open=most_open,
-                most_fresh=most_fresh,
-                most_reserved=AHEAD if settings.api.safe_to_repeat else 0,
-                force=force,
-            )
+            self.intake = self._replay(replay, bounds, safe_to_repeat=safe_to_repeat)
         self._submitter = Submitter(
             neighbours.api,
-            neighbours.ledger,
+            ledger,
             self.turns,
-            recorder,
+            self._recorder,
             pace,
             tally,
-            safe_to_repeat=settings.api.safe_to_repeat,
+            safe_to_repeat=safe_to_repeat,
             steady=steady,
         )
-        self._settler = Settler(
-            neighbours.source, neighbours.ledger, self.board, self.outboxes, pace.gate, tally, on_settled
+        self._settler = Settler(source, ledger, self.board, self.outboxes, pace.gate, tally, on_settled)
+
+    def _intake(self, settings: Settings, bounds: Bounds, *, force: bool) -> Intake:
+        """Make what brings claims from the source."""
+        source, ledger, safe_to_repeat = self._neighbours.source, self._neighbours.ledger, settings.api.safe_to_repeat
+        feeder = Feeder(
+            ledger,
+            self.turns,
+            self._recorder,
+            self._pace.policy,
+            make_screen(settings.claims, settings.environment),
+            settings.input,
+            safe_to_repeat=safe_to_repeat,
+            force=force,
+        )
+        return Intake(
+            source,
+            ledger,
+            self.board,
+            self.turns,
+            feeder,
+            self.gate,
+            settings.input,
+            settings.environment,
+            outboxes=self.outboxes,
+            most_open=bounds.batches,
+            most_fresh=bounds.fresh,
+            most_reserved=AHEAD if safe_to_repeat else 0,
+            force=force,
+        )
+
+    def _replay(self, parked: Replayable, bounds: Bounds, *, safe_to_repeat: bool) -> Replay:
+        """Make what brings parked claims from the ledger."""
+        return Replay(
+            parked,
+            self._neighbours.ledger,
+            self.board,
+            self.turns,
+            self._recorder,
+            self._pace,
+            safe_to_repeat=safe_to_repeat,
+            most_open=bounds.batches,
+            most_fresh=bounds.fresh,
         )
 
     @property
