@@ -28,7 +28,7 @@ refuses a claim (`SplitClaim.refusal`)
 -----------------------------------------------------------------------------------------------------------
 ``missing_st``                  the claim stands outside any transaction set (the survey tells it as well)
 ``hl_parent_mismatch``          an HL02 above the claim does not name the parent that the file's order implies
-``boundary_missing``            the level above the claim has two subscribers or patients: an HL is lost
+``boundary_missing``            a level above the claim has a provider or person too many: an HL is lost
 ``hl_level_unknown``            HL03 is not 20, 22 or 23
 ``claim_outside_hl``            no subscriber level (HL 22) above the claim
 ``claim_too_large``             the claim, a level above it or the set's header is larger than 8 MiB

@@ -6,9 +6,9 @@ say whose claim it is. Only HL begins a level: NM1*85, NM1*PR and SBR come again
 """
 
 from worker.x12.facts import ProviderFacts, elements_of, read_payer, read_provider
-from worker.x12.patterns import Patterns
+from worker.x12.patterns import ST, Patterns
 
-_PEOPLE = {b"20": [], b"22": [b"SBR"], b"23": [b"QC"]}
+_PEOPLE = {ST: [], b"20": [b"85"], b"22": [b"SBR"], b"23": [b"QC"]}
 
 
 class Level:
@@ -53,7 +53,7 @@ class Levels:
         """Begin the level of an HL block, and end those that it ends."""
         _, number, parent, code, *_ = elements_of(block, self._patterns.delimiters, 4)
         number, parent, code = number.strip(), parent.strip(), code.strip()
-        refusal = "claim_too_large" if too_large else _strangers(block, code, self._patterns)
+        refusal = "claim_too_large" if too_large else strangers(block, code, self._patterns)
         self._unknown = ""
         if code == b"22":
             self._subscriber = Level(block, number, refusal or _descent(self._provider, parent))
@@ -100,8 +100,8 @@ def _without_self(rest: bytes, patterns: Patterns) -> bytes:
     return rest[: found.end(1) if is_last else found.start(2)] + rest[end:]
 
 
-def _strangers(block: bytes, code: bytes, patterns: Patterns) -> str:
-    """Refuse a level with a subscriber or patient too many: the HL between them is lost."""
+def strangers(block: bytes, code: bytes, patterns: Patterns) -> str:
+    """Return the refusal of a level, or of a header (ST), with a provider or person too many: an HL there is lost."""
     found = [subscriber.upper() or patient.upper() for subscriber, patient in patterns.people.findall(block)]
     return "boundary_missing" if found and found != _PEOPLE.get(code, found) else ""
 

@@ -32,7 +32,7 @@ class Patterns(NamedTuple):
     envelope: re.Pattern[bytes]  # boundaries for the survey, odd segments included
     levels: re.Pattern[bytes]  # boundaries for the splitter, HL included
     empty_segments: re.Pattern[bytes]  # a terminator and those that follow it with nothing between
-    people: re.Pattern[bytes]  # groups: SBR of a subscriber, or QC (NM101) of a patient
+    people: re.Pattern[bytes]  # groups: SBR of a subscriber, or NM101 of a billing provider or patient
     telling: re.Pattern[bytes]  # group 1: the name of a segment that tells where a claim or level is
     stray: re.Pattern[bytes]  # an envelope's segment or a claim amid text that is no interchange
     batch_reference: re.Pattern[bytes]  # group 1: BHT03
@@ -73,7 +73,7 @@ def patterns_for(delimiters: Delimiters) -> Patterns:
         envelope=compiled(start, rb"([CcSsGgIi](?:[Ll][Mm]|[TtEeSs]|[SsEe][Aa])", ends, rb"|(?=[^A-Z]))"),
         levels=compiled(start, rb"([CcSsGgIiHh](?:[Ll][Mm]|[TtEeSsLl]|[SsEe][Aa]))", ends),
         empty_segments=compiled(t, rb"(?:", gap, t, rb")++"),
-        people=compiled(start, rb"(?i:(SBR)|NM1", e, rb"(QC))", ends),
+        people=compiled(start, rb"(?i:(SBR)|NM1", e, rb"(QC|85))", ends),
         telling=compiled(start, rb"([HLSP](?:[LXI]|BR|AT))", ends),
         stray=compiled(rb"(?<![A-Za-z0-9])(?i:(?:GS|ST|SE|GE|IEA|CLM)", e, rb"|", _FOREIGN, rb")"),
         batch_reference=compiled(start, rb"(?i:BHT)", (e + element) * 2, e, rb"(", element, rb")"),

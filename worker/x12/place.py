@@ -7,7 +7,7 @@ count the claims alike.
 from worker.x12.assembly import Envelope
 from worker.x12.facts import ProviderFacts, SetFacts, elements_of, read_claim, read_set
 from worker.x12.findings import error
-from worker.x12.levels import Levels
+from worker.x12.levels import Levels, strangers
 from worker.x12.patterns import GE, GS, HL, IEA, ISA, SE, ST
 from worker.x12.reader import Reader
 from worker.x12.values import ClaimFacts, Finding, Survey
@@ -21,6 +21,7 @@ class Place:
     def __init__(self, reader: Reader, survey: Survey) -> None:
         self.in_set = self.is_837 = False
         self._header_too_large = False
+        self._header_refusal = ""
         self.sets = 0
         self._reader = reader
         self._refused_sets = survey.refused_sets
@@ -52,6 +53,7 @@ class Place:
         self.in_set = True
         self.is_837 = elements_of(block, patterns.delimiters, 2)[1].strip() == b"837"
         self._header_too_large = too_large
+        self._header_refusal = strangers(block, ST, patterns)
         self.levels = Levels(patterns)
         self._set_facts = read_set(self._isa, self._gs, block, patterns)
         self._st, self._envelope = block, None
@@ -66,7 +68,7 @@ class Place:
         of_set = self.refusal_of_set()
         if of_set is not None:
             return of_set
-        code = "claim_too_large" if too_large else self.levels.refusal
+        code = "claim_too_large" if too_large else self._header_refusal or self.levels.refusal
         return error(code) if code else None
 
     def refusal_of_set(self) -> Finding | None:
