@@ -1,6 +1,7 @@
 """Cutting a batch into interchanges of one claim: the rules one by one."""
 
 import itertools
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 
@@ -325,6 +326,28 @@ def test_a_claim_too_large_to_hold_is_refused_and_the_others_go_on() -> None:
             children = list(split(chunked(too_large, size), found))
             assert codes(children) == ["claim_too_large", "", "", "", ""]
             assert [child.interchange for child in children[1:]] == [child.interchange for child in units(data)[1:]]
+
+
+@pytest.mark.parametrize("se01", [b"", b"9"])
+def test_one_claim_too_large_to_hold_is_refused_and_never_held(se01: bytes) -> None:
+    before, after = one_claim().replace(b"SE*", b"SE*" + se01).split(b"LX*1~\n")
+    notes = b"NTE*ADD*X~" * (1 << 16)
+
+    def chunks(times: int) -> Iterator[bytes]:
+        yield before
+        yield from itertools.repeat(notes, times)
+        yield b"LX*1~\n" + after
+
+    tracemalloc.start()
+    (child,) = split(chunks(100), survey(chunks(100)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert codes([child]) == ["claim_too_large"]
+    assert (child.interchange, child.facts.patient_control_number) == (b"", "PCN3")
+    assert peak < 4 * LARGEST_BLOCK_BYTES < 100 * len(notes)
+    (child,) = split(chunks(10), survey(chunks(10)))
+    assert codes([child]) == [""]
 
 
 def test_a_refused_batch_yields_nothing() -> None:

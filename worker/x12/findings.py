@@ -31,7 +31,8 @@ refuses a claim (`SplitClaim.refusal`)
 ``boundary_missing``            a level above the claim has a provider or person too many: an HL is lost
 ``hl_level_unknown``            HL03 is not 20, 22 or 23
 ``claim_outside_hl``            no subscriber level (HL 22) above the claim
-``claim_too_large``             the claim, a level above it or the set's header is larger than 8 MiB
+``claim_too_large``             the claim, a level above it, the set's header, or the whole of a file of one claim
+                                is larger than 8 MiB
 ``not_837``, ``no_claims``      split by transaction set or interchange only: the unit holds no claim
 ------------------------------- ---------------------------------------------------------------------------
 warnings (`Survey.findings`); work goes on

@@ -48,8 +48,10 @@ def split(chunks: Iterable[bytes], survey: Survey, *, seed: int = 0, mode: str =
         return
     reader = Reader(chunks, "levels", largest=LARGEST_BLOCK_BYTES)
     single = survey.interchanges == survey.groups == survey.sets == 1
-    if mode == "none" or (single and (mode == "transaction" or survey.claims == 1)):
+    if mode == "none" or (single and mode == "transaction"):
         yield from whole_interchanges(reader, survey)
+    elif single and mode == "claim" and survey.claims == 1:
+        yield from whole_interchanges(reader, survey, largest=LARGEST_BLOCK_BYTES)
     elif mode == "transaction":
         yield from whole_sets(reader, survey, seed)
     else:

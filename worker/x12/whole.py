@@ -1,5 +1,6 @@
 """Sends what is not cut into claims: an interchange as it is, or each transaction set in an interchange of its own."""
 
+import sys
 from collections.abc import Iterator
 
 from worker.x12.assembly import control_number, with_count
@@ -20,6 +21,7 @@ class _Unit:
         self.facts: ClaimFacts | None = None
         self.refusal: Finding | None = None
         self.segments = 0
+        self._bytes = 0
 
     def add_claim(self, place: Place, block: bytes) -> None:
         """Take the facts of the first claim."""
@@ -27,13 +29,26 @@ class _Unit:
             self.facts = place.facts(block)
             self.refusal = self.refusal or place.refusal_of_set()
 
+    def keep(self, block: bytes, largest: int) -> None:
+        """Hold a block to be sent, as far as the unit is not refused, nor gets larger than it may."""
+        self._bytes += len(block)
+        if self._bytes > largest:
+            self.refuse(error("claim_too_large"))
+        if self.refusal is None:
+            self.parts.append(block)
+        else:
+            self.parts.clear()
+
     def refuse(self, finding: Finding | None) -> None:
         """Note a reason against sending the unit, if it is one and the first."""
         self.refusal = self.refusal or finding
 
 
-def whole_interchanges(reader: Reader, survey: Survey) -> Iterator[SplitClaim]:
-    """Yield every interchange as it stands, its counts corrected where they are wrong."""
+def whole_interchanges(reader: Reader, survey: Survey, *, largest: int = sys.maxsize) -> Iterator[SplitClaim]:
+    """Yield every interchange as it stands, its counts corrected where they are wrong.
+
+    One of more than `largest` bytes is refused, and not held in memory.
+    """
     place = Place(reader, survey)
     counts = _Counts(reader) if any(one.code in _WRONG_COUNTS for one in survey.findings) else None
     ordinal, unit = 0, _Unit()
@@ -46,7 +61,7 @@ def whole_interchanges(reader: Reader, survey: Survey) -> Iterator[SplitClaim]:
             place.follow(name, block)
         if name is ST and place.is_837:
             unit.refuse(place.refusal_of_set())
-        unit.parts.append(block if counts is None else counts.corrected(name, block))
+        unit.keep(block if counts is None else counts.corrected(name, block), largest)
         if name is IEA:
             refusal = unit.refusal or (error("no_claims") if unit.facts is None else None)
             facts = unit.facts or place.facts_of_set()
