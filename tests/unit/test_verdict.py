@@ -298,9 +298,15 @@ def test_lacking_our_claim_the_levels_above_can_only_reject() -> None:
 def test_a_status_that_names_no_claim_can_speak_against_ours_and_not_for_it() -> None:
     against = ack_277((_REJECTS, "TRN*2*PCN00000001", "STC*A2:20**WQ*170"), receiver=())
     alone = ack_277(("STC*A2:20**WQ*170",))
+    beside = ack_277(("STC*A2:20**WQ*170", "TRN*2*PCN00000001"))
+    both_ways = ack_277((_REJECTS, "TRN*2*PCN00000001"), receiver=())
+    counted = ack_277(("STC*A2:20**WQ*170", "TRN*2*PCN00000001", _REJECTS), receiver=("QTY*90*1",))
 
     assert judged_277(against).disposition is _D.REJECTED
     assert code_of(judged_277(alone)) == "claim_not_in_277ca"
+    assert code_of(judged_277(beside)) == "no_claim_status"
+    assert judged_277(both_ways).disposition is _D.REJECTED
+    assert judged_277(counted).disposition is _D.REJECTED
 
 
 def test_two_loops_that_name_our_claim_count_together() -> None:

@@ -66,21 +66,22 @@ def by_claim_status(evidence: Evidence, rules: Rules) -> Decision | None:
     on_claim = list(chain.from_iterable(map(_STATUSES_OF, evidence.ours)))
     on_lines = list(chain.from_iterable(map(_LINE_STATUSES_OF, evidence.ours)))
     spoken = on_claim + on_lines
-    if on_claim and all(map(_accepts_plainly, spoken + above)) and not says_so(evidence.payload.message, rules):
+    by_number = [status for claim in evidence.ours if claim.claim_number for status in claim.statuses]
+    if by_number and all(map(_accepts_plainly, spoken + above)) and not says_so(evidence.payload.message, rules):
         # Nearly every answer: there is no status that any of the steps below could take exception to.
-        return _accepted(on_claim, _doubt_beside(evidence))
+        return _accepted(by_number, _doubt_beside(evidence))
     if unfinished := _unfinished(spoken + above, evidence.payload.message, rules):
         return unfinished
-    if not on_claim and not any(map(_rejects, on_lines)):
+    if not by_number and not any(map(_rejects, spoken)):
         return None
     if unforeseen := next(filterfalse(_foreseen, spoken), None):
         text = f"The payer's check answered with a status that a person must look at: {_words(unforeseen)}."
         return Decision(Disposition.REVIEW, Reason(_code(unforeseen), text, "277ca"))
     rejecting = list(filter(_rejects, on_claim + above))
     rejecting_lines = list(filter(_rejects, on_lines))
-    if rejecting_lines or (rejecting and not _outvoted(on_claim, evidence)):
+    if rejecting_lines or (rejecting and not _outvoted(by_number, evidence)):
         return _rejected(rejecting + rejecting_lines)
-    return _accepted(on_claim, _doubt(spoken, above, rejecting) or _doubt_beside(evidence))
+    return _accepted(by_number, _doubt(spoken, above, rejecting) or _doubt_beside(evidence))
 
 
 def without_verdict(evidence: Evidence) -> Decision:
@@ -152,12 +153,12 @@ def _of_accepting_category(status: Status) -> bool:
     return status.code.category in ACCEPTING
 
 
-def _outvoted(on_claim: Sequence[Status], evidence: Evidence) -> bool:
+def _outvoted(by_number: Sequence[Status], evidence: Evidence) -> bool:
     """Tell whether a claim accepted as well as rejected is accepted by all totals above, and rejected by none."""
     levels = evidence.above
     counted = [level for level in levels if level.accepted is not None]
     return (
-        not all(map(_rejects, on_claim))
+        not all(map(_rejects, by_number))
         and bool(counted)
         and all((level.accepted or 0) >= level.claims for level in counted)
         and all(level.rejected in {None, 0} for level in levels)
@@ -169,11 +170,11 @@ def _rejected(rejecting: Sequence[Status]) -> Decision:
     return Decision(Disposition.REJECTED, Reason(_code(rejecting[0]), text, "277ca"))
 
 
-def _accepted(on_claim: list[Status], doubt: Reason | None) -> Decision:
+def _accepted(by_number: list[Status], doubt: Reason | None) -> Decision:
     """Accept the claim; plainly only if nothing at all in the answer says otherwise."""
     if doubt is not None:
         return Decision(Disposition.ACCEPTED_WITH_ERRORS, doubt)
-    code = next(filterfalse(_rejects, on_claim)).code
+    code = next(filterfalse(_rejects, by_number)).code
     return acceptance(plain(code.category), plain(code.status), plain(code.entity))
 
 
