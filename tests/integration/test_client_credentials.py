@@ -1,6 +1,8 @@
 """What the client does when its token is refused, and the health endpoint."""
 
 import asyncio
+import time
+from email.utils import formatdate
 
 import anyio
 import pytest
@@ -140,6 +142,29 @@ class TestHealth:
     async def test_anything_else_is_not_and_raises_nothing(self, script: Script) -> None:
         async with FaultServer(script) as server, client_of(server.origin) as client:
             assert await client.healthy() is False
+
+    @pytest.mark.parametrize(
+        "date",
+        [
+            "",
+            "soon",
+            "Wed, 21 Oct 99999999999999999 07:28:00 GMT",
+            "Wed, 21 Oct 2015 99999999999999999999:28:00 GMT",
+            "Wed, 21 Oct 2015 07:28:00 +99999999999999",
+        ],
+    )
+    async def test_a_date_that_is_none_says_nothing_of_the_clock_and_ends_no_worker(self, date: str) -> None:
+        async with FaultServer(always(200, Date=date)) as server, client_of(server.origin) as client:
+            health = await client.ask_health()
+
+        assert (health.status, health.clock_ahead_s) == (200, None)
+
+    async def test_the_clock_is_held_against_the_services(self) -> None:
+        date = formatdate(time.time() - 3600, usegmt=True)
+        async with FaultServer(always(200, Date=date)) as server, client_of(server.origin) as client:
+            health = await client.ask_health()
+
+        assert health.clock_ahead_s == pytest.approx(3600, abs=60)
 
     async def test_no_token_is_not_healthy(self) -> None:
         async with (

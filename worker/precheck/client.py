@@ -12,7 +12,6 @@ The repeat after a first 401 is part of the same attempt: the claim was refused 
 """
 
 import time
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 import msgspec
@@ -23,7 +22,7 @@ from worker.precheck.codes import code_problems
 from worker.precheck.endpoints import Endpoints
 from worker.precheck.exchange import Exchanger, Reply, header_lines
 from worker.precheck.request import Request, RequestBuilder
-from worker.precheck.retry_after import parse_retry_after
+from worker.precheck.retry_after import parse_retry_after, read_date
 from worker.precheck.token import Token, TokenProvider
 from worker.precheck.verdict import HttpAnswer, Rules, judge
 from worker.result import Disposition, Reason, Verdict
@@ -171,8 +170,5 @@ class PrecheckClient:
 
 def _clock_ahead_s(date: str | None) -> float | None:
     """Compare the wall clock with an HTTP Date (RFC 9110 §6.6.1); None without a readable one."""
-    try:
-        told = parsedate_to_datetime(date or "")
-    except ValueError:
-        return None
-    return None if told.tzinfo is None else time.time() - told.timestamp()
+    told = read_date(date or "")
+    return None if told is None else time.time() - told

@@ -26,11 +26,12 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     value = value.strip(" \t")
     if _DELAY_SECONDS.match(value):
         return MAX_RETRY_AFTER_S if len(value) > _MAX_DIGITS else min(float(value), MAX_RETRY_AFTER_S)
-    moment = _read_date(value)
+    moment = read_date(value)
     return None if moment is None else min(max(moment - now, 0.0), MAX_RETRY_AFTER_S)
 
 
-def _read_date(value: str) -> float | None:
+def read_date(value: str) -> float | None:
+    """Read an HTTP date as seconds since the epoch; None for whatever is none, however far off its numbers are."""
     if not value.isascii() or len(value) > _MAX_DATE_CHARS:
         return None
     try:
