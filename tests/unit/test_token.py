@@ -399,6 +399,25 @@ async def test_the_shortest_and_the_longest_life_are_bounded() -> None:
     assert 0.75 * 86_400 <= third - second <= 0.85 * 86_400
 
 
+@pytest.mark.fault(73)
+@pytest.mark.parametrize("lifetime_s", [0.0, 5.0, 10.0])
+@virtual_time
+async def test_a_token_that_takes_longer_to_come_than_it_lives_is_used_for_a_second(lifetime_s: float) -> None:
+    endpoint = ScriptedEndpoint(takes_s=10.0, lifetime_s=lifetime_s)
+
+    async with provide(endpoint) as provider:
+        with anyio.fail_after(11):
+            assert (await provider.get()).value == "token-1"
+        await anyio.sleep(0.9)
+        assert (await provider.get()).value == "token-1"
+        with anyio.fail_after(11):
+            await anyio.sleep(0.2)
+            assert (await provider.get()).value == "token-2"
+        await anyio.sleep(600)
+
+    assert len(endpoint.asked_at) <= 64  # never a second one at a time, and a pause between them
+
+
 @virtual_time
 async def test_refusals_renewals_and_failures_in_any_order_never_wedge_the_provider() -> None:
     dice = random.Random(7)

@@ -12,7 +12,8 @@ to the others. It asks again at about 80 % of a token's life; while that fails, 
 is refused, and was never accepted, another would not help: then nothing is asked for a while, or until the secret is
 another one.
 
-Time is the event loop's, monotonic, and a token's life counts from the moment of asking.
+Time is the event loop's, monotonic, and a token's life counts from the moment of asking; but for a second each one is
+used, however short its life and however long it took to come.
 Sources: RFC 6749 §5.1 and §5.2, contract.md §2.
 """
 
@@ -182,8 +183,10 @@ class TokenProvider:
         self._forced = self._forced and self._token is None
         header = f"Authorization: Bearer {grant.value}\r\n".encode()
         self._token = Token(self._generation, self.origin, grant.value, header)
-        self._ends_at = asked_at + lifetime_s
-        self._refresh_at = asked_at + lifetime_s * _draw(*REFRESH_AT)
+        # One that took longer to come than it lives would never be given to anybody: it is tried for a moment.
+        granted_at = max(asked_at, anyio.current_time() + MIN_LIFETIME_S - lifetime_s)
+        self._ends_at = granted_at + lifetime_s
+        self._refresh_at = max(granted_at + lifetime_s * _draw(*REFRESH_AT), anyio.current_time() + MIN_LIFETIME_S / 2)
         self._accepted = False
         self._failure = None
         self._failures_in_a_row = 0
