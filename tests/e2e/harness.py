@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, ClassVar
@@ -39,6 +40,15 @@ class Simulator:
 
     def revoke(self) -> None:
         urllib.request.urlopen(f"{self.origin}/_simulator/revoke", data=b"", timeout=10).close()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Take connections and requests, as the kernel does by itself, and answer none until the end."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         self._process.send_signal(signal.SIGTERM)
