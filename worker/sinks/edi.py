@@ -3,6 +3,7 @@
 ======================== =====================================================================================
 ``STEM.999``             the 999s of the batch's claims as received, in order of ordinal, one a line
 ``STEM.277ca``           the same of the 277CAs; neither file is made where no claim has one
+``STEM.torn``            what of both is cut off or no interchange at all; in the files above it would spoil the rest
 ``STEM.summary.json``    the counts by disposition, and the claims without any acknowledgement; written last
 ======================== =====================================================================================
 
@@ -25,6 +26,7 @@ from worker.errors import StateError
 from worker.ports import Emission
 from worker.sinks import files
 from worker.sinks.drafts import Draft, discard_left_over
+from worker.x12 import is_whole
 
 RECORDS_A_STEP = 256
 SAFE_STEM = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
@@ -145,8 +147,8 @@ class _Acknowledgements:
     def add(self, records: Sequence[bytes]) -> None:
         """Take the next records of the batch, in order of ordinal."""
         answers = [_DECODER.decode(record) for record in records]
-        self._append("999", [answer.x12_999 for answer in answers])
-        self._append("277ca", [answer.x12_277ca for answer in answers])
+        self._append_whole("999", [answer.x12_999 for answer in answers])
+        self._append_whole("277ca", [answer.x12_277ca for answer in answers])
         for answer in answers:
             self._counts[answer.disposition] += 1
             self._replays += answer.generation - 1
@@ -167,6 +169,10 @@ class _Acknowledgements:
         """Remove what did not appear."""
         for draft in self._drafts.values():
             draft.discard()
+
+    def _append_whole(self, ending: str, received: Sequence[str | None]) -> None:
+        self._append(ending, [text for text in received if text and is_whole(text)])
+        self._append("torn", [text for text in received if text and not is_whole(text)])
 
     def _append(self, ending: str, interchanges: Sequence[str | None]) -> None:
         received = [text if text.endswith("\n") else text + "\n" for text in interchanges if text]

@@ -1,6 +1,6 @@
 """X12 837 and its acknowledgements: pure, bytes in, values out; imports nothing of ours."""
 
-from worker.x12.acknowledgements import AnswerSets, kind_of, read_sets
+from worker.x12.acknowledgements import AnswerSets, is_whole, kind_of, read_sets
 from worker.x12.claim_acknowledgement import (
     UNREADABLE,
     AcknowledgedClaim,
@@ -47,6 +47,7 @@ __all__ = [
     "functional_acknowledgement",
     "interchange_acknowledgements",
     "is_usual_999",
+    "is_whole",
     "kind_of",
     "read_277ca",
     "read_999",

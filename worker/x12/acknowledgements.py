@@ -95,6 +95,25 @@ def read_sets(data: bytes | str) -> AnswerSets:
     return AnswerSets(complete, sets, ta1s)
 
 
+def is_whole(data: bytes | str) -> bool:
+    """Tell whether an answer is complete and nothing but interchanges, so that others may follow it in a file."""
+    text = _text(data)
+    if not read_sets(text).complete:
+        return False
+    start = 0
+    while start >= 0:
+        marks = read_marks(text[start : start + _LONGEST_ISA])
+        if marks is None:
+            return False
+        end = _next_isa(text, start, marks.segment)
+        part = text[start:end] if end >= 0 else text[start:]
+        last = _terminated(part, marks)[-1]
+        if not last.startswith("IEA") or part.rpartition(marks.segment)[2].strip(_PADDING) not in ("", last):
+            return False
+        start = end
+    return True
+
+
 def at(segment: list[str], position: int) -> str:
     """Return the element at `position`, 1 being the first after the tag; "" where the segment is shorter."""
     return segment[position].strip() if len(segment) > position else ""
