@@ -361,6 +361,54 @@ def test_a_rejecting_999_rejects_whatever_the_277ca_says(word: str) -> None:
     assert (finding.segment, finding.position, finding.element, finding.code) == ("CLM", 22, "2", "1")
 
 
+@pytest.mark.parametrize("beside", [ACCEPTED_277, ""])
+@pytest.mark.parametrize("rejecting", [ack_999("R"), corpus("ta1_rejected_025.ta1")])
+def test_a_999_or_ta1_that_rejects_counts_in_whichever_member_it_stands(rejecting: str, beside: str) -> None:
+    in_277ca = judged(members(x12ResponseData="", x12Response277CA=beside + rejecting))
+    behind_999 = judged(members(x12Response277CA=beside + rejecting))
+    behind_277ca = judged(members(x12ResponseData=beside + rejecting))
+
+    assert {each.disposition for each in (in_277ca, behind_999, behind_277ca)} == {_D.REJECTED}
+    assert judged(members(x12ResponseData="", x12Response277CA=ACCEPTED_277 + ack_999())).disposition is _D.ACCEPTED
+    noted = judged(members(x12ResponseData="", x12Response277CA=ACCEPTED_277 + ack_999("E")))
+    assert (noted.disposition, code_of(noted)) == (_D.ACCEPTED_WITH_ERRORS, "999_E")
+
+
+@pytest.mark.parametrize(
+    ("x12", "words"),
+    [
+        (ack_999("R*5", "R"), "its X12 is not well formed"),
+        (ack_999("R*23", "R"), "the control number of the transaction set is not unique (23)"),
+        (ack_999("R*5*I6", "R"), "the implementation guide is not supported (I6)"),
+        (ack_999("R", "R*1*1*0*2"), "the version of the functional group is not supported (2)"),
+        (ack_999("M", "M"), "authentication code did not match (M)"),
+        (ack_999("X", "X"), "could not be analysed after decryption (X)"),
+        (corpus("ta1_rejected_025.ta1").replace("*R*025", "*R*020"), "mark of test or production data"),
+        (corpus("ta1_rejected_025.ta1").replace("*R*025", "*R*099"), "no usable reason was given (099)"),
+    ],
+)
+def test_a_rejection_names_what_the_receiver_names(x12: str, words: str) -> None:
+    verdict = judged(members(x12ResponseData=x12))
+
+    assert verdict.disposition is _D.REJECTED
+    assert verdict.reason is not None
+    assert words in verdict.reason.text
+
+
+def test_a_group_rejected_around_an_accepted_set_is_not_called_unreadable() -> None:
+    verdict = judged(members(x12ResponseData=ack_999("A", "R")))
+
+    assert (verdict.disposition, code_of(verdict)) == (_D.ACCEPTED_WITH_ERRORS, "999_group")
+
+
+def test_what_only_its_action_rejects_is_not_told_as_if_it_were_accepted() -> None:
+    verdict = judged_277(ours("A2:20*20250911*U*170"))
+
+    assert (verdict.disposition, code_of(verdict)) == (_D.REJECTED, "A2:20")
+    assert verdict.reason is not None
+    assert "rejected the claim by its action (U), whatever its status says" in verdict.reason.text
+
+
 @pytest.mark.parametrize(
     ("x12", "disposition"),
     [

@@ -1,4 +1,4 @@
-"""Steps 5 to 7 of the verdict: what TA1, 999 and 277CA say of our claim.
+"""Steps 6 and 7 of the verdict: what the 277CA says of our claim.
 
 A status (STC) of the 277CA is one of four, the first that fits:
 
@@ -11,7 +11,7 @@ accepting      A0, A1, A2 or A5 with ``WQ``
 
 STC10 and STC11 are kept and decide nothing. Without a complete 277CA that names our claim nothing is ever
 accepted; the levels above a claim can only take away from its verdict. Sources: 005010X214 loops 2200B to
-2220D, 005010X231A1, design.md §7.
+2220D, design.md §7.
 """
 
 import re
@@ -21,11 +21,11 @@ from itertools import chain, filterfalse
 from operator import attrgetter
 
 from worker.precheck.evidence import OK, Decision, Evidence, Rules
-from worker.precheck.wording import INTERCHANGE_NOTES, describe_note, describe_status, plain
+from worker.precheck.syntax import first_of, syntax_doubt
+from worker.precheck.wording import describe_status, plain
 from worker.result import AttemptClass, Disposition, Reason
 from worker.x12 import UNREADABLE, Level, Status
 
-_REJECTING_SYNTAX = frozenset("RMWX")
 _REJECTING = frozenset({"A3", "A6", "A7", "A8", "E3", "E4"})
 ACCEPTING = frozenset({"A0", "A1", "A2", "A5"})
 _INCOMPLETE = frozenset({"E1", "E2"})
@@ -33,27 +33,6 @@ _LONGEST_USUAL = 64
 _TEXT_OF = attrgetter("text")
 _STATUSES_OF = attrgetter("statuses")
 _LINE_STATUSES_OF = attrgetter("line_statuses")
-
-
-def by_syntax(evidence: Evidence, rules: Rules) -> Decision | None:
-    """Step 5: a TA1 or 999 that rejects what we sent. IK5 is trusted over AK9."""
-    if not evidence.interchanges and evidence.functional.accepted:
-        return None
-    for acknowledgement in evidence.interchanges:
-        if acknowledgement.verdict == "R":
-            note = INTERCHANGE_NOTES.get(acknowledgement.note, "no usable reason was given")
-            text = f"The receiver rejected the whole interchange: {note} ({plain(acknowledgement.note)})."
-            return Decision(Disposition.REJECTED, Reason("TA1_R", text, "ta1"))
-    worst = next((each for each in evidence.functional.verdicts if each in _REJECTING_SYNTAX), None)
-    if worst is None:
-        return None
-    notes = evidence.functional.notes
-    first = notes[0] if notes else None
-    where = (
-        f" {_first_of(_describe(first.segment, first.element, first.loop, first.code), len(notes))}" if first else ""
-    )
-    text = f"The receiver rejected the claim because its X12 is not well formed.{where}"
-    return Decision(Disposition.REJECTED, Reason(f"999_{worst}", text, "999"))
 
 
 def by_claim_status(evidence: Evidence, rules: Rules) -> Decision | None:
@@ -166,8 +145,11 @@ def _outvoted(by_number: Sequence[Status], evidence: Evidence) -> bool:
 
 
 def _rejected(rejecting: Sequence[Status]) -> Decision:
-    text = f"The payer's check rejected the claim: {_first_of(_words(rejecting[0]), len(rejecting))}"
-    return Decision(Disposition.REJECTED, Reason(_code(rejecting[0]), text, "277ca"))
+    first = rejecting[0]
+    # A category that accepts reads like praise where only the action rejects.
+    marked = " by its action (U), whatever its status says" if _of_accepting_category(first) else ""
+    text = f"The payer's check rejected the claim{marked}: {first_of(_words(first), len(rejecting))}"
+    return Decision(Disposition.REJECTED, Reason(_code(first), text, "277ca"))
 
 
 def _accepted(by_number: list[Status], doubt: Reason | None) -> Decision:
@@ -209,25 +191,7 @@ def _doubt_beside(evidence: Evidence) -> Reason | None:
     if evidence.envelope.errors or evidence.status != OK:
         text = "The payer's check accepted the claim, but the service reported errors beside it."
         return Reason("errors_beside_answer", text, "graphql")
-    return _syntax_doubt(evidence)
-
-
-def _syntax_doubt(evidence: Evidence) -> Reason | None:
-    """Return what in TA1 and 999 falls short of a plain acceptance; their absence does not."""
-    if evidence.interchanges and any(each.verdict != "A" for each in evidence.interchanges):
-        text = "The payer's check accepted the claim, but the receiver noted errors in the interchange around it."
-        return Reason("TA1_E", text, "ta1")
-    if evidence.response_kind in {"", "TA1"}:
-        return None
-    functional = evidence.functional
-    if functional.accepted and functional.complete:
-        return None
-    words = {*functional.verdicts, *[group.verdict for group in functional.groups]}
-    if words & {"E", "P"} or functional.notes:
-        text = "The payer's check accepted the claim, but the receiver noted errors in its X12 form."
-        return Reason("999_E", text, "999")
-    text = "The payer's check accepted the claim, but the receiver's word on its X12 form cannot be read to the end."
-    return Reason("999_unreadable", text, "999")
+    return syntax_doubt(evidence)
 
 
 def _counts_rejected(level: Level, ours: int) -> bool:
@@ -243,11 +207,3 @@ def _words(status: Status) -> str:
 def _code(status: Status) -> str:
     """Return category and status as a reason's code, "A3:21"; never free text."""
     return f"{plain(status.code.category)}:{plain(status.code.status)}"
-
-
-def _describe(segment: str, element: str, loop: str, code: str) -> str:
-    return describe_note(plain(segment), ":".join(map(plain, element.split(":", 2))), plain(loop), plain(code))
-
-
-def _first_of(words: str, count: int) -> str:
-    return f"{words}, and {count - 1} more." if count > 1 else f"{words}."

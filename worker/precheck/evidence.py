@@ -17,16 +17,17 @@ from worker.result import AttemptClass, Disposition, Reason
 from worker.settings.service import ApiSettings
 from worker.x12 import (
     AcknowledgedClaim,
+    AnswerSets,
     ClaimAcknowledgement,
     ClaimFacts,
     FunctionalAcknowledgement,
     InterchangeAcknowledgement,
     Level,
     Status,
+    claim_acknowledgement,
     functional_acknowledgement,
     interchange_acknowledgements,
     kind_of,
-    read_277ca,
     read_sets,
 )
 
@@ -129,8 +130,11 @@ def gather(status: int, envelope: Envelope, facts: ClaimFacts, rules: Rules) -> 
         payload = msgspec.structs.replace(payload, status_code="")
     response = payload.x12_response
     kind = kind_of(response) if response else ""
-    sets = read_sets(response) if kind in {"999", "TA1"} else None
-    acknowledgement = read_277ca(payload.x12_277ca) if payload.x12_277ca else _NO_277CA
+    members = [read_sets(response)] if kind in {"999", "TA1", "277"} else []
+    acknowledgement = _NO_277CA
+    if payload.x12_277ca:
+        members.append(read_sets(payload.x12_277ca))
+        acknowledgement = claim_acknowledgement(members[-1])
     ours = our_claims(acknowledgement.claims, facts.patient_control_number, facts.total_charge)
     return Evidence(
         status,
@@ -138,12 +142,21 @@ def gather(status: int, envelope: Envelope, facts: ClaimFacts, rules: Rules) -> 
         payload,
         rules.codes.meaning(payload.status_code),
         kind,
-        interchange_acknowledgements(sets) if sets and sets.ta1s else (),
-        functional_acknowledgement(sets) if sets else _NO_999,
+        tuple([ta1 for sets in members if sets.ta1s for ta1 in interchange_acknowledgements(sets)]),
+        _functional(members),
         acknowledgement,
         ours,
         _levels_heard(acknowledgement, ours),
     )
+
+
+def _functional(members: Sequence[AnswerSets]) -> FunctionalAcknowledgement:
+    """Read the 999 of an answer, whichever of its members holds it: one that rejects counts in the wrong place, too."""
+    found = [each for sets in members if (each := functional_acknowledgement(sets)).groups]
+    if len(found) < 2:
+        return found[0] if found else _NO_999
+    groups = tuple([group for each in found for group in each.groups])
+    return FunctionalAcknowledgement(all(each.complete for each in found), groups)
 
 
 def our_claims(

@@ -2,7 +2,7 @@
 
 The words are our own, and short; only codes that are common in pre-adjudication answers are listed. An
 unlisted code is shown as it is. Sources of the code numbers: 005010X214 (STC01, external lists "claim status
-category" and "claim status"), 005010X231A1 (IK304, IK403, IK502, AK905), X12.5 (TA105).
+category" and "claim status"), 005010X231A1 (IK304, IK403).
 """
 
 from functools import lru_cache
@@ -153,17 +153,6 @@ ELEMENT_ERRORS = {
     "I11": "the element repeats too seldom",
     "I12": "the value does not have the required form",
     "I13": "the claim must not have this element",
-}
-INTERCHANGE_NOTES = {
-    "001": "control numbers of header and trailer differ",
-    "006": "the sender id is not valid",
-    "008": "the receiver id is not valid",
-    "009": "the receiver is unknown",
-    "021": "the number of groups is wrong",
-    "022": "the structure is not valid",
-    "023": "the end came too early",
-    "024": "the content is not valid",
-    "025": "the interchange control number was used before",
 }
 
 HTTP_ANSWERS = {

@@ -8,6 +8,7 @@ from worker.x12.claim_acknowledgement import (
     Composite,
     Level,
     Status,
+    claim_acknowledgement,
     read_277ca,
 )
 from worker.x12.decode import text
@@ -44,6 +45,7 @@ __all__ = [
     "Status",
     "Survey",
     "SyntaxNote",
+    "claim_acknowledgement",
     "functional_acknowledgement",
     "interchange_acknowledgements",
     "is_usual_999",

@@ -21,7 +21,7 @@ from functools import lru_cache
 
 import msgspec
 
-from worker.x12.acknowledgements import at, number, read_sets
+from worker.x12.acknowledgements import AnswerSets, at, number, read_sets
 
 _SILENT = frozenset({"NM1", "DTP", "AMT", "BHT"})
 DEPTHS = {"20": 0, "21": 1, "19": 2}  # any other level is a patient's
@@ -91,7 +91,11 @@ class ClaimAcknowledgement(msgspec.Struct, frozen=True, gc=False):
 
 def read_277ca(data: bytes | str) -> ClaimAcknowledgement:
     """Read every 277 of an answer; without levels and claims if there is none."""
-    answer = read_sets(data)
+    return claim_acknowledgement(read_sets(data))
+
+
+def claim_acknowledgement(answer: AnswerSets) -> ClaimAcknowledgement:
+    """As `read_277ca`, from an answer that is already taken apart."""
     tree = _Tree()
     found = False
     for each in answer.sets:
