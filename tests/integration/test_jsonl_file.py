@@ -301,11 +301,13 @@ def test_what_the_disk_says_decides_between_waiting_and_stopping(
 
 
 KILLED = """
-import anyio, sys
+import anyio, structlog, sys
 from pathlib import Path
 from worker.ports import Emission
 from worker.sinks import JsonlSink
 from worker.sinks.scan import PREFIX
+
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # it tells of torn tails
 
 async def main():
     sink = JsonlSink(Path(sys.argv[1]))
