@@ -41,6 +41,18 @@ def test_an_answer_that_nobody_wants_to_hear_is_no_crash(site: Site) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("command", [["status"], ["results", "--format", "csv"], ["--help"]])
+def test_a_reader_that_has_enough_ends_a_command_as_it_ends_the_shells_own_tools(
+    site: Site, command: list[str]
+) -> None:
+    worked_site(site)
+    program = ("bash", "-c", '"$@" | true; exit "${PIPESTATUS[0]}"', "bash", *WORKER)
+
+    done = Run(site, command, {}, program=program).wait()
+
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 @pytest.mark.parametrize("command", [["status"], ["results", "--format", "csv"]])
 def test_an_answer_that_does_not_fit_is_said_to_be_unwritten(site: Site, command: list[str]) -> None:
     worked_site(site)

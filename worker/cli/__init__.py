@@ -8,10 +8,12 @@
 3        the state or a sink cannot be used, an answer cannot be written, or a run's books do not balance
 4        the credentials are refused
 130, 143 ended at once by a second SIGINT or SIGTERM, or by one while it started
+141      whoever read the answer had enough of it (`head`): what the shell says of its own tools then
 ======== =====================================================================================
 """
 
 import errno
+import signal
 import sys
 
 import typer
@@ -92,6 +94,8 @@ def run_command_line(arguments: list[str]) -> int:
     try:
         app(arguments)
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer leaves with 1 then, which here means something
+            return 128 + signal.SIGPIPE
         return end.code if isinstance(end.code, int) else 2
     except (WorkerError, Interrupted, BaseExceptionGroup) as error:
         return _exit_code(error)
