@@ -1,12 +1,13 @@
 """`enqueue` puts files on every engine, makes what a worker needs there, and says what is missing or wrong."""
 
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.brokers import NatsPlace, Place
-from tests.e2e.harness import Run, Simulator, Site
+from tests.e2e.harness import Run, Simulator, Site, log_lines, wait_until
 from tests.oracle import assert_one_result_each, read_results
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
@@ -52,6 +53,19 @@ def test_a_broker_that_is_away_is_named_and_nothing_is_sent(fed: Site, scheme: s
     assert b"cannot be reached" in refused.stderr
     assert b"see whether it runs there, or correct the URL" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1  # and no line of a library's beside it
+
+
+def test_a_broker_that_is_away_when_the_worker_starts_is_told_once(fed: Site) -> None:
+    run = fed.start("run", PRECHECK_INPUT__URL="redis://127.0.0.1:9/0?stream=x")
+    wait_until(lambda: run.has_logged("worker.started"))
+    wait_until(lambda: run.has_logged("input.unavailable"))
+    run.process.send_signal(signal.SIGTERM)
+    run.wait()
+
+    events = [line["event"] for line in log_lines(run.stdout)]
+    assert run.returncode == 0
+    assert events.count("input.unavailable") == 1
+    assert events.index("input.unavailable") > events.index("worker.started")
 
 
 def test_what_is_too_large_for_a_message_goes_as_a_reference_to_a_shared_file(fed: Site, tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 import anyio
-import structlog
 from anyio.lowlevel import checkpoint
 
 from worker.brokers.attempts import Attempts
@@ -28,8 +27,6 @@ from worker.errors import SettingsError, SourceUnavailable
 from worker.settings import InputSettings
 from worker.sources.custody import Custody
 from worker.sources.following import Following
-
-log = structlog.get_logger()
 
 FETCH_WAIT_S = 1.0
 SOON_S = 0.05
@@ -71,7 +68,7 @@ class BrokerSource:
         return self._custody.set_aside
 
     async def open(self) -> None:
-        """Connect; a broker that cannot be reached for now is waited for in `take`.
+        """Connect; a broker that cannot be reached for now is waited for in `take`, which also says so.
 
         :raises worker.errors.SettingsError: if we are refused there, or what we are to take from is missing.
         """
@@ -80,8 +77,8 @@ class BrokerSource:
             await self._attempts.open()
             await self._references.open()
             await self._inlet.open(create=self._create)
-        except SourceUnavailable as error:
-            log.error("input.unavailable", detail=str(error))  # noqa: TRY400 - the place is named
+        except SourceUnavailable:
+            pass
         except SettingsError:
             await self._inlet.close()
             await self._references.close()
