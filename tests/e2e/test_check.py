@@ -232,7 +232,7 @@ def test_a_ledger_that_cannot_be_written_is_told(site: Site) -> None:
     assert done.returncode == 3
 
 
-@pytest.mark.parametrize("command", ["report --output {}", "submit {}"])
+@pytest.mark.parametrize("command", ["report --output {}", "submit {}", "inspect {}"])
 def test_a_named_path_that_cannot_be_looked_at_is_told(site: Site, command: str) -> None:
     site.run_once()
 

@@ -13,9 +13,10 @@ from rich.console import Console
 from worker.claim import CHUNK_BYTES
 from worker.cli.console import NO_FILES, amount, known_payers, masked, payer, plural, rows_table, stderr, stdout
 from worker.cli.options import Config, add_command, settings_from
+from worker.errors import SettingsError
 from worker.screening import Screen, make_screen
 from worker.settings import Settings
-from worker.sources.listed import files_in, finding_of
+from worker.sources.listed import files_in, finding_of, problem_with
 from worker.sources.names import displayed
 from worker.sources.readiness import too_large
 from worker.sources.reading import Candidate, NotAFile, Unreadable
@@ -46,7 +47,9 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="837 files, or folders of them.", exists=True)],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH…", help="837 files, or folders of them.", readable=False)
+    ],
     config: Config = None,
     show_phi: Annotated[bool, typer.Option("--show-phi", help="Show identifiers in full.")] = False,
     every: Annotated[bool, typer.Option("--all", help=f"Show every claim, not only the first {SHOWN_CLAIMS}.")] = False,
@@ -56,6 +59,8 @@ def inspect(
     The exit code is 1 if something would be refused, or a file is not readable as X12.
     """
     settings = settings_from(config, online=False)
+    if problems := [problem for path in paths if (problem := problem_with(path)) is not None]:
+        raise SettingsError(problems)
     console = stdout()
     sound: list[bool] = []
     for path in _files(paths):

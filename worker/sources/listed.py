@@ -80,7 +80,7 @@ class ListedFiles:
 
         :raises worker.errors.SettingsError: naming every one that is not so.
         """
-        problems = await anyio.to_thread.run_sync(lambda: [*filter(None, map(_problem_with, self._paths))])
+        problems = await anyio.to_thread.run_sync(lambda: [*filter(None, map(problem_with, self._paths))])
         if problems:
             raise SettingsError(problems)
 
@@ -179,7 +179,8 @@ class ListedFiles:
         )
 
 
-def _problem_with(path: Path) -> str | None:
+def problem_with(path: Path) -> str | None:
+    """Say why nothing can be read at a path that somebody named, if that is so; files are looked into later."""
     try:
         kind = kind_at(path)
     except OSError as error:
