@@ -114,6 +114,21 @@ def test_a_batch_without_claims_is_refused() -> None:
     assert refusal_of(survey([data])) == "no_claims"
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (b"999", "there is no 837 claim, but a transaction set 999"),
+        (b"277", "there is no 837 claim, but a transaction set 277"),
+        (b"DOE", "there is no 837 claim"),
+    ],
+)
+def test_what_a_batch_without_claims_holds_instead_is_told_where_it_is_no_content(kind: bytes, told: str) -> None:
+    found = survey([batch().replace(b"ST*837*", b"ST*" + kind + b"*").replace(b"CLM*", b"CLP*")])
+
+    assert found.refusal is not None
+    assert found.refusal.text == told
+
+
 def test_another_transaction_set_beside_an_837_is_a_warning() -> None:
     data = batch(TWO_SETS).replace(b"ST*837*0001", b"ST*835*0001").replace(b"CLM*", b"CLP*", 1)
 

@@ -132,6 +132,13 @@ def error(code: str, interchange: int = 0, segment: int = 0) -> Finding:
     return Finding(code, TEXTS[code], "error", interchange, segment)
 
 
+def no_claims(other_set: bytes) -> Finding:
+    """Refuse an input without claims; `other_set` is the ST01 of another transaction set that it holds."""
+    text = TEXTS["no_claims"]
+    named = other_set.isdigit() and len(other_set) == 3
+    return Finding("no_claims", f"{text}, but a transaction set {other_set.decode()}" if named else text, "error")
+
+
 def not_x12(start: bytes) -> Finding:
     """Refuse an input that is no X12, and name what it looks like by its first bytes."""
     looks = next((kind for magic, kind in _DISGUISES if start.startswith(magic)), None)

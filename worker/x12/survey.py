@@ -9,7 +9,7 @@ splitter refuses those one by one.
 from collections.abc import Iterable
 
 from worker.x12.delimiters import ISA_BYTES
-from worker.x12.findings import FindingList, error, not_x12, warning
+from worker.x12.findings import FindingList, error, no_claims, not_x12, warning
 from worker.x12.lost import LossFinder
 from worker.x12.patterns import CLM, GE, GS, IEA, ISA, MORE, ODD, SE, ST
 from worker.x12.reader import Reader
@@ -60,7 +60,7 @@ class _Surveyor:
         self._production = self._test = False
         self._interchange = self._group = self._set = b""  # the control number of what is open
         self._in_interchange = self._in_group = self._in_set = self._in_837 = False
-        self._guide = b""
+        self._guide = self._other_set = b""
         self._groups_before = self._sets_before = self._segments_before = 0
         self._seen_st02: set[bytes] = set()
         self._losses: LossFinder | None = None  # while an 837 is open
@@ -78,7 +78,7 @@ class _Surveyor:
         elif reader.junk:
             self._findings.add(warning("trailing_junk"))
         if not self._claims:
-            refusal = refusal or error("no_claims")
+            refusal = refusal or no_claims(self._other_set)
         return Survey(
             complete=refusal is None or refusal.code != "incomplete",
             refusal=refusal,
@@ -132,10 +132,12 @@ class _Surveyor:
         self._segments_before = self._segments.counted
         elements = self._segments.elements(block, 4)
         self._set, guide = elements[2].strip(), elements[3].strip()
-        self._in_837 = elements[1].strip() == b"837"
+        kind = elements[1].strip()
+        self._in_837 = kind == b"837"
         if not self._in_group:
             self._refuse_set("missing_gs")
         if not self._in_837:
+            self._other_set = self._other_set or kind
             self._segments.warn("not_837")
         elif (guide or self._guide) not in GUIDES:
             self._segments.warn("guide_unexpected")
