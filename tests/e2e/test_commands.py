@@ -190,6 +190,19 @@ def test_status_counts_what_was_done(site: Site) -> None:
     assert [batch["state"] for batch in told["batches"]] == ["done"]
 
 
+def test_status_tells_whether_a_worker_is_running(site: Site) -> None:
+    run = site.start("run")
+    wait_until(lambda: run.has_logged("worker.started"))
+    beside = site.run("status")
+    run.process.send_signal(signal.SIGTERM)
+    run.wait()
+    after, as_json = site.run("status"), json.loads(site.run("status", "--json").stdout)
+
+    assert beside.stdout.splitlines()[-1] == b"a worker is running on this ledger"
+    assert after.stdout.splitlines()[-1] == b"no worker is running on this ledger"
+    assert (as_json["running"], as_json["workers"]) == (False, None)
+
+
 def test_status_without_a_ledger_says_that_there_is_none(site: Site) -> None:
     done = site.run("status")
 

@@ -12,7 +12,7 @@ from tests.conformance.test_ledger import OTHER_SHA, SHA, arrival, claim, opened
 from tests.postgres import Cluster, SharedLedger, cluster
 from worker.brokers.attempts import attempts_beside
 from worker.errors import SettingsError, SinkUnavailable, StateHeld
-from worker.ledger import BEFORE_ALL, ParkedClaims, ParkedFilter, note_for_fleet, open_state, read_state
+from worker.ledger import BEFORE_ALL, FleetReads, ParkedClaims, ParkedFilter, note_for_fleet, open_state, read_state
 from worker.ledger.postgres import PostgresLedger
 from worker.ports import Arrival, Position, Spent
 
@@ -186,6 +186,17 @@ async def test_each_worker_has_positions_and_notes_of_its_own_and_the_fleet_some
     assert await note_for_fleet(shared.state(), "pause", None)
     async with read_state(shared.state()) as reads:
         assert await reads.noted("limit") == "40"
+
+
+async def test_who_is_at_work_on_the_ledger_can_be_asked(shared: SharedLedger) -> None:
+    async with shared.opened("two"), shared.opened("one"), read_state(shared.state()) as reads:
+        assert isinstance(reads, FleetReads)
+        both = await reads.living()
+    async with read_state(shared.state()) as reads:
+        assert isinstance(reads, FleetReads)
+        none = await reads.living()
+
+    assert (both, none) == (["one", "two"], [])
 
 
 async def test_content_is_purged_once_one_worker_has_brought_it_to_its_sinks(shared: SharedLedger) -> None:

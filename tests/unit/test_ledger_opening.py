@@ -13,7 +13,7 @@ import pytest
 from tests.disks import small_disk
 from worker.errors import SettingsError, StateError
 from worker.ledger import open_ledger, open_ledger_readonly
-from worker.ledger.place import file_system_of
+from worker.ledger.place import file_system_of, is_held
 from worker.ports import Arrival, Record
 
 ARRIVAL = Arrival("ab" * 32, "in/a.837", "a.837", 10, 1.0)
@@ -99,6 +99,19 @@ anyio.run(main)
 
     assert second.returncode != 0
     assert "held by another process" in second.stderr
+
+
+async def test_whether_a_ledger_is_held_can_be_asked_without_holding_it(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    never = is_held(path)
+
+    async with open_ledger(f"sqlite:{path}"):
+        held = is_held(path)
+    free, again = is_held(path), is_held(path)
+    async with open_ledger(f"sqlite:{path}"):
+        pass
+
+    assert (never, held, free, again) == (False, True, False, False)
 
 
 @pytest.mark.fault(26)

@@ -1,6 +1,7 @@
 """`status`: batches and counts, read from the ledger beside a running worker."""
 
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ import typer
 from worker.cli.console import command, disposition_table, plural, rows_table, stdout
 from worker.cli.options import Config, add_command, settings_from
 from worker.cli.summary import told
-from worker.ledger import Balance, read_state
+from worker.ledger import Balance, FleetReads, is_held, ledger_file, read_state
 from worker.limits import LIMIT_NOW, LimitNow, read_limit
 from worker.pausing import Pause
 from worker.ports import BatchSummary
@@ -36,7 +37,8 @@ BALANCE_COLUMNS = ("batch", "file", "state", "claims in", "results", "pending", 
 class State(msgspec.Struct, frozen=True):
     """What `status` tells: the totals of all batches by disposition, the newest batches, a pause, the limit, the files.
 
-    `input` is null where the input is no folder.
+    `input` is null where the input is no folder, `running` where this user cannot know whether a worker is at work on
+    the ledger; `workers` names those that are, on a shared one.
     """
 
     totals: dict[str, int]
@@ -44,6 +46,8 @@ class State(msgspec.Struct, frozen=True):
     paused: Pause | None = None
     limit: LimitNow | None = None
     input: FolderCounts | None = None
+    running: bool | None = None
+    workers: Sequence[str] | None = None
 
 
 def register(app: typer.Typer) -> None:
@@ -85,6 +89,8 @@ def status(
         if now.gate not in ("", "operator"):
             told = "the worker's log says what to do (gate.shut), and when it goes on (gate.opened)"
             console.print(f"submission was paused then: {now.gate}; {told}")
+    if state.running is not None:
+        console.print(f"\n{_running_line(state.running, state.workers)}")
     return 0
 
 
@@ -93,7 +99,10 @@ async def _read(settings: Settings, only_open: bool, limit: int) -> State:
         paused = await pause_of(settings.state.url, ledger)()
         summaries = list(await ledger.summaries(open_only=only_open, limit=limit))
         now = read_limit(await ledger.noted(LIMIT_NOW))
-        return State(await ledger.totals(), summaries, paused, now, _files(settings.input.url))
+        workers = await ledger.living() if isinstance(ledger, FleetReads) else None
+        running = is_held(ledger_file(settings.state)) if workers is None else bool(workers)
+        files = _files(settings.input.url)
+        return State(await ledger.totals(), summaries, paused, now, files, running, workers)
 
 
 def _files(url: str) -> FolderCounts | None:
@@ -105,6 +114,12 @@ def _folder_line(files: FolderCounts) -> str:
     way_out = ", the reason beside each: correct and deliver again" if files.quarantined else ""
     aside = f"{_counted(files.quarantined)} set aside{way_out}"
     return f"{files.folder}: {_counted(files.waiting)} not taken yet; {files.quarantine}: {aside}"
+
+
+def _running_line(running: bool, workers: Sequence[str] | None) -> str:
+    if not running:
+        return "no worker is running on this ledger"
+    return f"running on this ledger: {', '.join(workers)}" if workers else "a worker is running on this ledger"
 
 
 def _counted(files: int | None) -> str:

@@ -18,7 +18,7 @@ from worker.ledger.balance import Balance
 from worker.ledger.estates import Estate
 from worker.ledger.opening import identity_of
 from worker.ledger.parked import ParkedClaim, ParkedFilter, ParkedGroup
-from worker.ledger.place import file_is_there
+from worker.ledger.place import file_is_there, is_held
 from worker.ledger.reads import SqliteReads
 from worker.ledger.replayable import ParkedClaims
 from worker.ledger.seam import BEFORE_ALL, FleetLedger, FleetReads, LedgerReads, WholeLedger
@@ -39,7 +39,9 @@ __all__ = [
     "SqliteLedger",
     "SqliteReads",
     "WholeLedger",
+    "is_held",
     "is_shared",
+    "ledger_file",
     "note_for_fleet",
     "open_ledger",
     "open_ledger_readonly",
@@ -103,6 +105,11 @@ async def note_for_fleet(state: StateSettings, key: str, value: str | None) -> b
 def is_shared(state: StateSettings) -> bool:
     """Tell whether several workers may work on this ledger at once."""
     return state.url.partition(":")[0] in SHARED_SCHEMES
+
+
+def ledger_file(state: StateSettings) -> Path:
+    """Give the file of a ledger that no fleet shares."""
+    return Path(state.url.partition(":")[2])
 
 
 def worker_name(state: StateSettings) -> str:

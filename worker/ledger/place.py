@@ -113,6 +113,25 @@ def hold(path: Path, *, hand_over: bool = False) -> int:
     return fd
 
 
+def is_held(path: Path) -> bool | None:
+    """Tell whether a process holds the ledger at `path`; None if this user cannot know. Nothing is held on return."""
+    lock = path.with_name(path.name + ".lock")
+    try:
+        fd = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        # Shared: two that ask do not see each other. A worker that starts in this moment waits for longer than that.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return True if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
+    finally:
+        os.close(fd)
+    return False
+
+
 def _waited_for(fd: int) -> bool:
     """Lock it after all, once the hand-over is done for which it is held, or is perhaps about to be."""
     began = time.monotonic()

@@ -111,6 +111,10 @@ class FleetReads(LedgerReads, Protocol):
         """Recall what was noted for all workers."""
         ...
 
+    async def living(self) -> Sequence[str]:
+        """Name the workers that are at work on the ledger now."""
+        ...
+
 
 @runtime_checkable
 class FleetLedger(WholeLedger, FleetReads, Protocol):

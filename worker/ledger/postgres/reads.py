@@ -13,6 +13,7 @@ from worker.errors import SettingsError, SinkUnavailable, StateError
 from worker.ledger.balance import Balance
 from worker.ledger.parked import ParkedClaim, ParkedFilter, ParkedGroup
 from worker.ledger.postgres import books, notes
+from worker.ledger.postgres.tenure import LIVING_NAMES
 from worker.ledger.seam import BEFORE_ALL
 from worker.ports import BatchSummary, Earlier, Emission, Position, ReplayBatch
 from worker.postgres.address import Address
@@ -167,6 +168,10 @@ class PostgresReads:
     async def fleet_noted(self, key: str) -> str | None:
         """Recall what was noted for all workers."""
         return (await self._read(notes.find, notes.FLEET, [key])).get(key)
+
+    async def living(self) -> Sequence[str]:
+        """Name the workers that are at work on the ledger now."""
+        return [row[0] for row in await self._read(_fetch, LIVING_NAMES)]
 
     async def in_work(self, refs: Sequence[str]) -> Mapping[str, tuple[int, int]]:
         """Tell how often these messages were in work when a worker died; those alone of which that is noted."""

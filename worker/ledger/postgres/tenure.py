@@ -48,6 +48,8 @@ SELECT w.number, w.session FROM workers AS w WHERE EXISTS (
 """  # noqa: S608 - joined from constants
 """The workers that hold their name now, each with its session."""
 
+LIVING_NAMES = f"SELECT name FROM workers JOIN ({LIVING}) AS living USING (number) ORDER BY name"  # noqa: S608
+
 # Positions of sinks count, for what they have passed may be purged.
 LAST_PLACE = """
 SELECT greatest(
