@@ -1,4 +1,4 @@
-"""Where results go; a new sink is one module and one case in `from_url`.
+"""Where results go; a new sink is one module and one case in `from_url`, a new broker a `worker.brokers.engine.Sender`.
 
 =============== ========================================================================================
 ``jsonl:``      one file, one record a line: ``jsonl:relative/results.jsonl``, ``jsonl:/absolute``;
@@ -18,6 +18,7 @@ from worker.brokers.extras import needs_extra
 from worker.brokers.senders import RESULTS, sender_from_url
 from worker.errors import SettingsError
 from worker.ports import Sink
+from worker.settings.urls import BROKERS
 from worker.sinks.edi import EdiSink
 from worker.sinks.jsonl import JsonlSink
 from worker.sinks.published import PublishingSink
@@ -42,7 +43,7 @@ def from_url(url: str, *, create: bool = False) -> Sink:
             return EdiSink(Path(rest))
         case "jsonl" | "edi":
             raise SettingsError([f"output.urls: no path after '{scheme}:'"])
-        case "amqp" | "amqps" | "nats" | "redis" | "rediss" | "sqs":
+        case _ if scheme in BROKERS:
             return PublishingSink(sender_from_url(url, setting="output.urls", place=RESULTS), create=create)
         case "postgresql" | "postgres":
             with needs_extra("postgres", setting="output.urls"):

@@ -1,4 +1,4 @@
-"""Where batches come from; a new source is one module and one case in `from_url`.
+"""Where batches come from; a new source is one module and one case in `from_url`, a new broker one in `inlets`.
 
 ============ ============================================================================================
 ``dir:``     a folder; ``work/``, ``archive/``, ``quarantine/`` stand beside it: ``dir:spool/in``, ``dir:/abs``
