@@ -9,7 +9,9 @@ import typer
 
 from worker.cli import app
 from worker.settings import describe
+from worker.tally import Tally
 from worker.telemetry.events import EVENTS
+from worker.telemetry.metrics import TallyCollector
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
@@ -30,8 +32,22 @@ def events_table() -> str:
     return "\n".join(rows)
 
 
-@pytest.mark.parametrize("table", [settings_table(), events_table()], ids=["settings", "events"])
-def test_the_readme_tells_every_setting_and_every_event_as_the_code_does(table: str) -> None:
+def metrics_table() -> str:
+    tally = Tally()
+    tally.answers[200] = 1  # every metric has a sample then, and with it its labels
+    rows = ["| metric | type | meaning |", "|---|---|---|"]
+    for metric in TallyCollector(tally).collect():
+        labels = metric.samples[0].labels.keys() - {"le"}
+        name = f"{metric.name}{'_total' if metric.type == 'counter' else ''}{{{', '.join(labels)}}}".removesuffix("{}")
+        rows.append(f"| `{name}` | {metric.type} | {metric.documentation} |")
+    return "\n".join(rows)
+
+
+TABLES = {"settings": settings_table(), "events": events_table(), "metrics": metrics_table()}
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_the_readme_tells_every_setting_event_and_metric_as_the_code_does(table: str) -> None:
     missing = [row for row in table.splitlines() if row not in README]
 
     assert missing == []

@@ -36,16 +36,20 @@ class TallyCollector(Collector):
                 "Batches set aside as unusable: in quarantine, or with the dead letters.",
                 tally.batches_refused,
             ),
-            ("precheck_token_refreshes", "Tokens had.", tally.token_refreshes),
+            ("precheck_token_refreshes", "Tokens fetched.", tally.token_refreshes),
             ("precheck_log_lines_lost", "Log lines that could not be written.", tally.log_lines_lost),
-            ("precheck_log_values_withheld", "Values left out of log lines.", tally.log_values_withheld),
+            (
+                "precheck_log_values_withheld",
+                "Values left out of log lines, for they are not on the allow-list.",
+                tally.log_values_withheld,
+            ),
         ):
             yield CounterMetricFamily(name, meaning, value=count)
         for name, meaning, value in (
             ("precheck_in_flight", "POSTs under way.", tally.in_flight),
             ("precheck_limit", "POSTs that may be under way.", tally.limit),
             ("precheck_backing_off_claims", "Claims that wait for their next attempt.", tally.backing_off),
-            ("precheck_queued_claims", "Claims cut and not yet begun.", tally.queued),
+            ("precheck_queued_claims", "Claims cut from their batch and not begun.", tally.queued),
             ("precheck_unsent_results", "Results that some sink has not taken yet.", tally.unsent_results),
             ("precheck_open_batches", "Batches being worked on.", tally.batches_open),
             ("precheck_gate_open", "1 while claims are submitted, 0 while submission is paused.", not tally.gate),
@@ -58,7 +62,7 @@ class TallyCollector(Collector):
         for bound, count in zip((*map(str, LATENCY_BOUNDS_S), "+Inf"), self._tally.latency, strict=True):
             below += count
             buckets.append((bound, below))
-        family = HistogramMetricFamily("precheck_claim_seconds", "From a claim's first byte to its answer.")
+        family = HistogramMetricFamily("precheck_claim_seconds", "From a claim's first byte to its answer, in seconds.")
         family.add_metric([], buckets, sum_value=self._tally.latency_sum_s)
         return family
 
