@@ -65,3 +65,13 @@ def test_every_command_of_the_readme_exists_and_every_command_is_in_the_readme()
 def test_the_commands_that_ci_pastes_are_marked() -> None:
     for marker in ("demo", "tests"):
         assert re.search(rf"<!-- {marker} -->\n```sh\n\S.*\n```", README)
+
+
+def test_every_link_within_the_readme_leads_to_a_heading() -> None:
+    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+    links = set(re.findall(r"\]\(#([^)]+)\)", README))
+
+    assert links
+    assert links <= anchors
