@@ -143,8 +143,11 @@ def test_a_claim_whose_clm_is_lost_takes_its_set_with_it(claim: int, name: bytes
     data = b"CLM*".join(pieces[: claim + 1]) + name + b"*" + b"CLM*".join(pieces[claim + 1 :])
 
     children = units(data, mode)
+    place = next(one.segment for one in survey([data]).findings if one.code == "boundary_missing")
 
     assert set(codes(children)) == {"boundary_missing"}
+    lost = b"CLM*".join(pieces[: claim + 1])
+    assert lost.rpartition(b"CLM*")[0].count(b"~") < place <= lost.count(b"~") + 1
     assert len(children) == (4 if mode == "claim" else 1)
 
 

@@ -148,7 +148,7 @@ class _Surveyor:
         elif len(self._seen_st02) < MOST_ST02:
             self._seen_st02.add(self._set)
         self._losses = LossFinder(self._reader.patterns) if self._in_837 else None
-        self._look_for_losses(block)
+        self._look_for_losses(block, self._segments.counted + 1)
         self._segments.count(block)
 
     def _clm(self, block: bytes) -> None:
@@ -160,7 +160,7 @@ class _Surveyor:
         if not block.startswith(CLM):
             self._segments.warn_once("lower_case_segment_id")
         if self._losses is not None and self._losses.see_claim(block):
-            self._refuse_set("boundary_missing")
+            self._refuse_set("boundary_missing", self._segments.counted + 1)
         self._segments.count(block)
 
     def _se(self, block: bytes) -> None:
@@ -218,23 +218,24 @@ class _Surveyor:
                 self._refused_sets.setdefault(place, finding)
         self._in_group = False
 
-    def _refuse_set(self, code: str) -> None:
-        finding = error(code, self._interchanges, self._segments_before + 1)
+    def _refuse_set(self, code: str, segment: int = 0) -> None:
+        finding = error(code, self._interchanges, segment or self._segments_before + 1)
         self._findings.add(finding)
         self._refused_sets.setdefault(self._sets, finding)
 
     def _odd(self, block: bytes) -> None:
+        segment = self._segments.counted + 1
         if self._segments.count_odd(block) and self._in_set:
             self._refuse_set("segment_id_garbled")
-        self._look_for_losses(block)
+        self._look_for_losses(block, segment)
 
     def _more(self, block: bytes) -> None:
-        self._look_for_losses(block)
+        self._look_for_losses(block, self._segments.counted + 1)
         self._segments.count(block)
 
-    def _look_for_losses(self, block: bytes) -> None:
+    def _look_for_losses(self, block: bytes, segment: int) -> None:
         if self._losses is not None and self._losses.see(block):
-            self._refuse_set("boundary_missing")
+            self._refuse_set("boundary_missing", segment)
 
     def _compare(self, written: bytes, counted: int, code: str) -> None:
         if (written.strip().lstrip(b"0") or b"0") != b"%d" % counted:
