@@ -7,39 +7,45 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, Self
 
 WORKER = (sys.executable, "-m", "worker")
 SIMULATOR = (*WORKER, "simulate", "--port", "0")
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 class Simulator:
     """`precheck-worker simulate` on a free port, or another program that tells its address as that does."""
 
     def __init__(self, *options: str, program: Sequence[str] = SIMULATOR) -> None:
-        command = [*program, *options]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._err = TemporaryFile("w+")  # noqa: SIM115 - closed with the simulator; a pipe that is full would stop it
+        self._process = subprocess.Popen([*program, *options], stdout=subprocess.PIPE, stderr=self._err, text=True)
         assert self._process.stdout is not None
         self.stderr = ""
         self.origin = self._process.stdout.readline().removeprefix("simulator: ").strip()
+        assert self.origin, "the simulator ended at once"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def get(self, what: str) -> Any:
-        with urllib.request.urlopen(f"{self.origin}/_simulator/{what}", timeout=10) as answer:
-            data = answer.read()
+        data = self._told(what)
         return [json.loads(line) for line in data.splitlines()] if what == "answers" else json.loads(data)
 
     def set_faults(self, **faults: object) -> None:
-        body = json.dumps(faults).encode()
-        urllib.request.urlopen(f"{self.origin}/_simulator/faults", data=body, timeout=10).close()
+        self._told("faults", json.dumps(faults).encode())
 
     def revoke(self) -> None:
-        urllib.request.urlopen(f"{self.origin}/_simulator/revoke", data=b"", timeout=10).close()
+        self._told("revoke", b"")
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -51,8 +57,19 @@ class Simulator:
             self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        _, self.stderr = self._process.communicate(timeout=10)
+        """End it, and keep what it said on stderr; nothing to do if that was done."""
+        if self._err.closed:
+            return
+        with self._err:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.communicate(timeout=DEADLINE_S)
+            self._err.seek(0)
+            self.stderr = self._err.read()
+
+    def _told(self, what: str, data: bytes | None = None) -> bytes:
+        status, body = fetch(f"{self.origin}/_simulator/{what}", data)
+        assert status == 200, body.decode()
+        return body
 
 
 class Site:
@@ -163,6 +180,16 @@ def wait_until(condition: Callable[[], bool], *, within_s: float = DEADLINE_S) -
     while not condition():
         assert time.monotonic() < deadline, "the awaited did not happen"
         time.sleep(0.01)
+
+
+def fetch(url: str, data: bytes | None = None) -> tuple[int, bytes]:
+    """Ask for a URL, with a POST if there are data; give the status, whatever it is, and the body."""
+    try:
+        with urllib.request.urlopen(url, data, timeout=DEADLINE_S) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, refusal.read()
 
 
 def log_lines(output: bytes) -> list[dict[str, Any]]:

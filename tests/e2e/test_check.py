@@ -13,7 +13,7 @@ from threading import Event, Thread
 import pytest
 
 from tests.disks import remount, small_disk
-from tests.e2e.harness import WORKER, Run, Simulator, Site
+from tests.e2e.harness import DEADLINE_S, WORKER, Run, Simulator, Site
 from tests.e2e.test_whole_path import put
 from tests.integration.clients import always
 from tests.integration.faultserver import FaultServer, Script
@@ -89,7 +89,7 @@ def serving(script: Script) -> Iterator[str]:
 
     thread = Thread(target=asyncio.run, args=(serve(),))
     thread.start()
-    assert up.wait(10)
+    assert up.wait(DEADLINE_S)
     yield origins[0]
     done.set()
     thread.join()

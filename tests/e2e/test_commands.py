@@ -3,13 +3,13 @@ import os
 import re
 import signal
 import socket
-import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Simulator, Site, log_lines, wait_until
+from tests.e2e.harness import Simulator, Site, fetch, log_lines, wait_until
 from tests.oracle import assert_one_result_each, assert_silent_about, read_results
+from tests.processes import free_port
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
 
@@ -279,13 +279,11 @@ def test_what_ends_the_worker_stands_in_its_log_as_well(site: Site) -> None:
 def test_files_set_aside_are_told_by_the_status_the_metrics_and_the_log(site: Site) -> None:
     (site.inbox / "letter.txt").write_text("not an 837")
     (site.inbox / "empty.837").touch()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
 
     worker = site.start("run", PRECHECK_TELEMETRY__HTTP=address)
     wait_until(lambda: len(list(site.quarantine.glob("*.reason.json"))) == 2)
-    wait_until(lambda: b"\nprecheck_batches_refused_total 2.0\n" in fetch(f"http://{address}/metrics"))
+    wait_until(lambda: b"\nprecheck_batches_refused_total 2.0\n" in fetch(f"http://{address}/metrics")[1])
     (site.inbox / ".late.837.tmp").touch()
     worker.stop(signal.SIGTERM)
     (site.inbox / "late.837").touch()
@@ -294,11 +292,6 @@ def test_files_set_aside_are_told_by_the_status_the_metrics_and_the_log(site: Si
     assert "spool/in: 1 file not taken yet; spool/quarantine: 2 files set aside, the reason beside each" in told
     assert (as_json["input"]["waiting"], as_json["input"]["quarantined"]) == (1, 2)
     assert log_lines(worker.stdout)[-1]["refused"] == 2
-
-
-def fetch(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return bytes(answer.read())
 
 
 def test_a_once_run_that_may_take_no_longer_says_what_goes_on_and_ends_with_1(

@@ -82,14 +82,12 @@ def a_claim() -> Claim:
 
 
 def test_tokens_that_live_two_seconds_fail_no_claim_and_are_asked_for_one_at_a_time(site: Site) -> None:
-    simulator = Simulator("--profile", "fast", "--latency-scale", "0.02", "--token-lifetime-s", "2")
-    site.environ["PRECHECK_API__BASE_URL"] = simulator.origin
     put(site.inbox, 800, magic="OK-")
 
-    done = site.run_once(PRECHECK_FLOW__RATE_PER_S="200")
+    with Simulator("--profile", "fast", "--latency-scale", "0.02", "--token-lifetime-s", "2") as simulator:
+        done = site.run_once(PRECHECK_API__BASE_URL=simulator.origin, PRECHECK_FLOW__RATE_PER_S="200")
+        stats, results = simulator.get("stats"), read_results(site.results)
 
-    stats, results = simulator.get("stats"), read_results(site.results)
-    simulator.close()
     assert done.returncode == 0
     assert_one_result_each(results, 800)
     assert {(result["disposition"], result["attempts"]) for result in results} == {("accepted", 1)}

@@ -135,12 +135,11 @@ def test_all_of_them_at_once_under_load_fool_nobody(site: Site, hostile: Simulat
 
 
 def test_a_simulator_whose_client_hangs_up_on_an_endless_answer_has_nothing_to_complain_of(tmp_path: Path) -> None:
-    simulator = Simulator("--profile", "fast", "--fault", "endless=1.0")
-    site = Site(tmp_path, simulator.origin)
-    write_folder(site.inbox, files=4, spec=GeneratorSpec(claims=1))
+    with Simulator("--profile", "fast", "--fault", "endless=1.0") as simulator:
+        site = Site(tmp_path, simulator.origin)
+        write_folder(site.inbox, files=4, spec=GeneratorSpec(claims=1))
 
-    done = site.run_once(PRECHECK_RETRY__MAX_ATTEMPTS="2")
+        done = site.run_once(PRECHECK_RETRY__MAX_ATTEMPTS="2")
 
-    simulator.close()
     assert done.returncode == 0
     assert "library.logged" not in simulator.stderr

@@ -11,15 +11,13 @@ CUTS = {"cut", "grew"}
 
 
 def test_the_limit_comes_near_what_the_service_bears_and_log_and_status_say_why_it_is_what_it_is(site: Site) -> None:
-    simulator = Simulator("--profile", "shedding", "--latency-scale", "0.2")
-    site.environ["PRECHECK_API__BASE_URL"] = simulator.origin
     put(site.inbox, CLAIMS, magic="OK-")
 
-    done = site.run_once(PRECHECK_RETRY__MAX_ATTEMPTS="20")
+    with Simulator("--profile", "shedding", "--latency-scale", "0.2") as simulator:
+        done = site.run_once(PRECHECK_API__BASE_URL=simulator.origin, PRECHECK_RETRY__MAX_ATTEMPTS="20")
+        stats, results = simulator.get("stats"), read_results(site.results)
     told, shown = json.loads(site.run("status", "--json").stdout)["limit"], site.run("status").stdout.decode()
 
-    stats, results = simulator.get("stats"), read_results(site.results)
-    simulator.close()
     changed = [line for line in log_lines(done.stdout) if line["event"] == "limiter.changed"]
     assert done.returncode == 0
     assert_one_result_each(results, CLAIMS)

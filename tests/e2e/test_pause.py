@@ -2,23 +2,19 @@
 
 import json
 import signal
-import urllib.error
-import urllib.request
 from typing import Any
 
-from tests.e2e.harness import Run, Simulator, Site, log_lines, wait_until
+from tests.e2e.harness import Run, Simulator, Site, fetch, log_lines, wait_until
 from tests.e2e.test_whole_path import put
 from tests.oracle import assert_ledger_at_rest, assert_one_result_each, assert_silent_about, read_results, whole_lines
+from tests.processes import free_port
 
 LISTEN = "127.0.0.1:{port}"
 
 
 def readiness(port: int) -> dict[str, Any]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
-            return {"status": answer.status, **json.load(answer)}
-    except urllib.error.HTTPError as refusal:
-        return {"status": refusal.code, **json.load(refusal)}
+    status, body = fetch(f"http://127.0.0.1:{port}/readyz")
+    return {"status": status, **json.loads(body)}
 
 
 def start_on(site: Site, port: int) -> Run:
@@ -28,19 +24,19 @@ def start_on(site: Site, port: int) -> Run:
 
 
 def test_a_running_worker_pauses_is_not_ready_says_so_and_goes_on_when_resumed(
-    site: Site, simulator: Simulator, free_port: int
+    site: Site, simulator: Simulator
 ) -> None:
-    asked = simulator.get("stats")["prechecks"]
-    run = start_on(site, free_port)
+    asked, port = simulator.get("stats")["prechecks"], free_port()
+    run = start_on(site, port)
 
     paused = site.run("pause", "--reason", "vendor maintenance")
     wait_until(lambda: run.has_logged("gate.shut"))
     put(site.inbox, 20)
-    told, ready, status = readiness(free_port), None, site.run("status")
+    told, ready, status = readiness(port), None, site.run("status")
     still = simulator.get("stats")["prechecks"]
     resumed = site.run("resume")
     wait_until(lambda: len(whole_lines(site.results)) == 20)
-    ready = readiness(free_port)
+    ready = readiness(port)
     run.stop(signal.SIGTERM)
 
     (alarm,) = [line for line in log_lines(run.stdout) if line["event"] == "gate.shut"]

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import WORKER, Run, Simulator, Site, log_lines, wait_until
+from tests.e2e.harness import DEADLINE_S, WORKER, Run, Simulator, Site, log_lines, wait_until
 from tests.faults.crashing import SECRET, Given, hold_against, put
 from tests.oracle import assert_silent_about, read_results, whole_lines
 
@@ -135,7 +135,7 @@ class Life:
     def await_lines(self, event: str, count: int) -> None:
         """Return as soon as so many lines of that event are in the log, or fail."""
         told = b'"event":"%b"' % event.encode()
-        deadline = time.monotonic() + 30.0
+        deadline = time.monotonic() + DEADLINE_S
         while self._log.read_bytes().count(told) < count:
             assert self._process.poll() is None, "the worker ended by itself"
             assert time.monotonic() < deadline, f"{event} was not logged {count} times"

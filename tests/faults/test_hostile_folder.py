@@ -3,12 +3,10 @@
 import os
 import signal
 import time
-import urllib.error
-import urllib.request
 
 import pytest
 
-from tests.e2e.harness import Simulator, Site, log_lines, wait_until
+from tests.e2e.harness import Simulator, Site, fetch, log_lines, wait_until
 from tests.faults.crashing import hold_against, put
 from tests.oracle import assert_ledger_at_rest, assert_one_result_each, read_results
 from tests.processes import free_port
@@ -18,11 +16,8 @@ LOOKED_AGAIN_S = 3.0
 
 
 def ready(port: int) -> int:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as refused:
-        return refused.code
+    status, _ = fetch(f"http://127.0.0.1:{port}/readyz")
+    return status
 
 
 @pytest.mark.fault(63)

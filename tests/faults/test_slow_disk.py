@@ -1,12 +1,10 @@
 """A disk whose fsync takes its time: the flow goes at its pace, nothing piles up, and the worker is heard from."""
 
 import time
-import urllib.error
-import urllib.request
 
 import pytest
 
-from tests.e2e.harness import Simulator, Site, log_lines, wait_until
+from tests.e2e.harness import Simulator, Site, fetch, log_lines, wait_until
 from tests.faults.crashing import hold_against, put, rows
 from tests.faults.test_full_disk import failing
 from tests.processes import free_port
@@ -58,7 +56,6 @@ def test_while_the_disk_is_slow_answers_do_not_pile_up_and_probes_are_answered_a
 def answers(port: int) -> bool:
     """Probe whether the worker lives; False once it has begun to leave."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except urllib.error.URLError:
+        return fetch(f"http://127.0.0.1:{port}/livez")[0] == 200
+    except OSError:
         return False
