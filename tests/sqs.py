@@ -54,6 +54,7 @@ class Relay:
         parts = urlsplit(target)
         self._target = (parts.hostname or "", parts.port or 0)
         self.port = free_port()
+        self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._listening: socket.socket | None = None
         self._passing = threading.Event()
@@ -65,13 +66,10 @@ class Relay:
         threading.Thread(target=self._accept, args=(self._listening,), daemon=True).start()
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        listening, self._listening = self._listening, None
-        for one in {listening, *self._sockets} - {None}:
-            assert one is not None
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-        self._sockets.clear()
+        with self._lock:
+            listening, self._listening = self._listening, None
+            ends, self._sockets = self._sockets, set()
+        self._end(*ends, *([listening] if listening else []))
 
     def restart(self) -> None:
         self.kill()
@@ -84,18 +82,37 @@ class Relay:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = listening.accept()
-                far = socket.create_connection(self._target)
+                self._join(near, listening)
+
+    def _join(self, near: socket.socket, listening: socket.socket) -> None:
+        """Hand on what comes from there and from the server, unless one of them is gone by now."""
+        try:
+            far = socket.create_connection(self._target)
+        except OSError:
+            near.close()
+            return
+        with self._lock:
+            cut = self._listening is not listening
+            if not cut:
                 self._sockets |= {near, far}
-                for ends in ((near, far), (far, near)):
-                    threading.Thread(target=self._pump, args=ends, daemon=True).start()
+        if cut:
+            self._end(near, far)
+            return
+        for ends in ((near, far), (far, near)):
+            threading.Thread(target=self._pump, args=ends, daemon=True).start()
 
     def _pump(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
                 self._passing.wait()
                 target.sendall(data)
-        for one in (source, target):
+        with self._lock:
+            self._sockets -= {source, target}
+        self._end(source, target)
+
+    @staticmethod
+    def _end(*ends: socket.socket) -> None:
+        for one in ends:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
-            self._sockets.discard(one)
