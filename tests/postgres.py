@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import asyncpg
 import pytest
 import trustme
@@ -88,13 +89,23 @@ class SharedLedger:
 
 async def asked(server: str, statement: str, *values: object) -> list[Any]:
     """Run one statement on a connection of its own."""
-    connection = await asyncpg.connect(server, ssl=False)
+    connection = await connected(server)
     try:
         if statement.startswith("SELECT"):
             return list(await connection.fetch(statement, *values))
         return [await connection.execute(statement, *values)]
     finally:
         await connection.close()
+
+
+async def connected(server: str) -> asyncpg.Connection:
+    """Connect, if need be as soon as the server has ended a connection that was closed before."""
+    with anyio.fail_after(60):
+        while True:
+            try:
+                return await asyncpg.connect(server, ssl=False)
+            except asyncpg.TooManyConnectionsError:
+                await anyio.sleep(0.02)
 
 
 class Cluster:
@@ -147,9 +158,17 @@ class Cluster:
         self._run("pg_ctl", "promote", "-w", "-D", self.data)
 
     def reload(self) -> None:
-        """Have it read its settings again."""
+        """Have it read its settings again; whoever connects from now on finds them in force."""
+        before = self._read_at()
         self._run("pg_ctl", "reload", "-D", self.data)
-        time.sleep(0.2)  # nothing tells when that is done
+        deadline = time.monotonic() + 60
+        while self._read_at() == before:
+            assert time.monotonic() < deadline, "the server does not read its settings"
+            time.sleep(0.01)
+
+    def _read_at(self) -> object:
+        """Ask when the server that takes connections has read its settings."""
+        return finish(asked(self.url, "SELECT pg_conf_load_time()"))[0][0]
 
     def trust(self, rule: str) -> None:
         """Put a rule of pg_hba.conf before the others."""

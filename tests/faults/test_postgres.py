@@ -9,7 +9,6 @@ from pathlib import Path
 
 import anyio
 import anyio.to_thread
-import asyncpg
 import pytest
 import trustme
 
@@ -17,7 +16,7 @@ from tests.conformance.test_sinks import emissions, ids
 from tests.e2e.harness import Site, log_lines, wait_until
 from tests.faults.crashing import put
 from tests.oracle import assert_ledger_at_rest
-from tests.postgres import Cluster, Table, cluster
+from tests.postgres import Cluster, Table, asked, cluster, connected
 from worker import sinks
 from worker.errors import SettingsError, SinkUnavailable
 from worker.ports import Emission, Sink
@@ -155,7 +154,7 @@ async def test_a_commit_whose_outcome_is_unknown_is_sent_again(server: Cluster, 
 async def test_a_serialization_failure_is_repeated_and_pauses_nothing(server: Cluster) -> None:
     table = Table(server.url)
     copy = f"SELECT (jsonb_populate_record(one, $1::jsonb)).* FROM {table.name} AS one"  # noqa: S608 - a name of our own
-    other = await asyncpg.connect(server.url, ssl=False)
+    other = await connected(server.url)
     await other.execute("ALTER DATABASE postgres SET default_transaction_isolation = 'repeatable read'")
     try:
         sink = table.sink()
@@ -167,7 +166,9 @@ async def test_a_serialization_failure_is_repeated_and_pauses_nothing(server: Cl
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(sink.write, emissions(2, 3))
-            await anyio.sleep(0.3)  # it waits for the other's row by now
+            with anyio.fail_after(60):
+                while not await asked(server.url, "SELECT pid FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
+                    await anyio.sleep(0.01)  # until it waits for the other's row, which nothing else tells
             await transaction.commit()
         await sink.close()
     finally:
@@ -179,7 +180,7 @@ async def test_a_serialization_failure_is_repeated_and_pauses_nothing(server: Cl
 
 async def test_a_server_without_a_free_connection_is_waited_for(server: Cluster) -> None:
     table = Table(server.url)
-    taken = [await asyncpg.connect(server.url, ssl=False) for _ in range(5)]
+    taken = [await connected(server.url) for _ in range(5)]
     sink = table.sink()
 
     await sink.open(None)
@@ -206,7 +207,7 @@ async def test_a_server_that_becomes_read_only_is_waited_for(server: Cluster) ->
         with pytest.raises(SinkUnavailable, match="cannot be written: is it a replica"):
             await sink.write(emissions(2))
     finally:
-        connection = await asyncpg.connect(server.url, ssl=False)
+        connection = await connected(server.url)
         await connection.execute("SET transaction_read_only = off")
         await connection.execute(
             "BEGIN READ WRITE; ALTER DATABASE postgres RESET default_transaction_read_only; COMMIT"
