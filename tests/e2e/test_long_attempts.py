@@ -15,7 +15,7 @@ from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
 
 MESSAGES = 4
-LEASE_S = 1.0  # the shortest that SQS knows
+LEASE_S = 3.0
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tests.e2e.harness import WORKER, Run, Simulator, Site, log_lines
+from tests.e2e.harness import WORKER, Run, Simulator, Site, log_lines, wait_until
 from tests.faults.crashing import BROKEN, claims_in_flight, die, hold_against, put, put_usual, recover, refusal, rows
 from tests.oracle import read_results
 
@@ -236,7 +236,9 @@ def test_eleven_deaths_in_a_row_while_recovering_are_recovered_from(site: Site) 
 def test_a_bug_in_the_ledgers_thread_ends_the_worker_within_seconds_and_loses_nothing(site: Site, fault: str) -> None:
     given = put_usual(site.inbox)
 
-    failed = Run(site, ("run",), {}, program=(*BROKEN, fault)).wait(within_s=10.0)
+    failed = Run(site, ("run",), {}, program=(*BROKEN, fault))
+    wait_until(lambda: failed.has_logged("worker.started"))
+    failed.wait(within_s=10.0)
 
     assert failed.returncode > 0
     recover(site, given, failed)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Run, Simulator, Site, log_lines
+from tests.e2e.harness import Run, Simulator, Site, log_lines, wait_until
 from tests.faults.crashing import Given, claims_in_flight, die, put_usual
 from tests.faults.test_shared_folder import entries, sites_on
 from tests.oracle import assert_ledger_at_rest, assert_one_result_each, read_results
@@ -206,8 +206,7 @@ def test_batches_stay_with_a_worker_that_holds_their_ledger_again(sites: list[Si
     die(first, DEATHS[0])
     elsewhere = sites[2].inbox
     holder = first.start("run", PRECHECK_INPUT__URL=f"dir:{elsewhere}")
-    while not holder.has_logged("worker.started"):
-        assert holder.process.poll() is None
+    wait_until(lambda: holder.has_logged("worker.started"))
 
     (waited,) = end_all([second])
     left = entries(first.root / "spool/work")

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.e2e.harness import Run, Site
+from tests.e2e.harness import Run, Site, wait_until
 from tests.faults.broken_worker import POISON
 from tests.faults.crashing import BROKEN, die, hold_against, put, rows
 from tests.oracle import assert_one_result_each, read_results
@@ -81,8 +81,7 @@ def test_stopping_in_order_is_no_death(site: Site) -> None:
 
     for _ in range(DEATHS + 1):
         run = site.start("run")
-        while not run.has_logged("batch.opened") and not run.has_logged("batch.resumed"):
-            assert run.process.poll() is None
+        wait_until(lambda run=run: run.has_logged("batch.opened") or run.has_logged("batch.resumed"))  # type: ignore[misc]  # the run of this turn
         assert run.stop(signal.SIGTERM).returncode == 0
     del site.environ["PRECHECK_FLOW__RATE_PER_S"]
     assert site.run_once().returncode == 0

@@ -137,7 +137,7 @@ def test_a_closed_terminal_drains_however_often_it_is_told_and_whoever_else_tell
     site.environ["PRECHECK_API__BASE_URL"] = slow_simulator.origin
 
     drained = site.start("run")
-    wait_until(lambda: slow_simulator.get("stats")["in_flight"] == 5)
+    wait_until(lambda: slow_simulator.get("stats")["in_flight"] > 0)
     stop(drained, signal.SIGHUP, *further)
 
     assert drained.returncode == 0
@@ -155,7 +155,7 @@ def test_a_signal_that_comes_twice_at_once_as_from_timeout_drains(
     site.environ["PRECHECK_API__BASE_URL"] = slow_simulator.origin
 
     drained = site.start("run")
-    wait_until(lambda: slow_simulator.get("stats")["in_flight"] == 5)
+    wait_until(lambda: slow_simulator.get("stats")["in_flight"] > 0)
     for number in twice:
         drained.process.send_signal(number)
     drained.wait()
@@ -248,9 +248,9 @@ def test_a_second_signal_is_heard_although_the_log_stands_before_a_pipe_that_nob
     try:
         stuck = Run(site, ("run",), {}, program=("sh", "-c", f'exec "$@" > {pipe}', "sh", *WORKER))
         wait_until(lambda: "pipe" in Path(f"/proc/{stuck.process.pid}/wchan").read_text())
-        for _ in range(2):
-            stuck.process.send_signal(signal.SIGTERM)
-            time.sleep(0.2)
+        stuck.process.send_signal(signal.SIGTERM)
+        time.sleep(10 * ECHO_S)  # a process that waits for its turn hears the first late, and nothing tells when
+        stuck.process.send_signal(signal.SIGTERM)
         stuck.wait(within_s=SOON_S)
     finally:
         os.close(unread)
