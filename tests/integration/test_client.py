@@ -356,15 +356,20 @@ class TestNobodyKnows:
         assert (verdict.http_status, verdict.attempt_class, verdict.retry_after_s) == (503, AttemptClass.TRANSIENT, 9)
 
     async def test_a_cancelled_attempt_leaves_no_connection_behind_that_could_answer_another_claim(self) -> None:
+        asked, cancelled = anyio.Event(), anyio.Event()
+
         async def late(talk: Conversation, request: Received) -> None:
             if len(server.requests) == 1:
-                await asyncio.sleep(0.2)  # until after the attempt was cancelled
+                asked.set()
+                await cancelled.wait()
             await talk.answer(200, REJECTED)
 
         async with FaultServer(answering(late)) as server, client_of(server.origin) as client:
-            with anyio.move_on_after(0.1) as scope:
-                await client.attempt(make_claim())
-            assert scope.cancelled_caught
+            async with anyio.create_task_group() as attempts:
+                attempts.start_soon(client.attempt, make_claim())
+                await asked.wait()
+                attempts.cancel_scope.cancel()
+            cancelled.set()
             await client.attempt(make_claim())
 
         assert server.connections == 2

@@ -29,6 +29,9 @@ structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.
 async def main(folder, worker, hold):
     source = from_url("dir:" + folder, InputSettings(), worker_id=worker)
     await source.open()
+    if "together" in sys.argv:
+        print("up", flush=True)
+        sys.stdin.readline()
     while found := await source.take(16, wait=False):
         for delivery in found:
             print(delivery.name, delivery.ref, flush=True)
@@ -47,9 +50,9 @@ def taker(spool: SpoolFolder, worker: str, *, hold: bool = False) -> list[str]:
     return [sys.executable, "-c", TAKER, str(spool.incoming), worker, "hold" if hold else "settle"]
 
 
-def start(command: list[str]) -> subprocess.Popen[str]:
+def start(command: list[str], *, stdin: int | None = None) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
+    return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
 
 
 def lines_until_holding(process: subprocess.Popen[str]) -> dict[str, str]:
@@ -68,7 +71,14 @@ def test_two_workers_take_a_thousand_files_each_once(spool: SpoolFolder) -> None
     for number in range(1000):
         spool.put(f"{number}.837", batch(number))
 
-    workers = [start(taker(spool, "one")), start(taker(spool, "two"))]
+    workers = [start([*taker(spool, name), "together"], stdin=subprocess.PIPE) for name in ("one", "two")]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "up\n"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("\n")
+        worker.stdin.flush()
     taken = [[line.split()[0] for line in worker.communicate(timeout=60)[0].splitlines()] for worker in workers]
 
     assert [worker.returncode for worker in workers] == [0, 0]

@@ -252,9 +252,11 @@ async def test_whatever_was_told_as_stored_survives_kill_9(tmp_path: Path) -> No
         run = subprocess.Popen([sys.executable, "-c", KILLED, url], stdout=subprocess.PIPE)  # noqa: ASYNC220 - nothing else runs here
         assert run.stdout is not None
         assert run.stdout.readline() == b"ready\n"
-        time.sleep(chance.uniform(0.05, 0.3))  # noqa: ASYNC251 - the other process is what runs
+        begun = b"".join(run.stdout.readline() for _ in range(30))
+        time.sleep(chance.uniform(0.0, 0.1))  # noqa: ASYNC251 - the other process is what runs
         os.kill(run.pid, signal.SIGKILL)
-        out, _ = run.communicate()
+        rest, _ = run.communicate()
+        out = begun + rest
         told |= {int(n): int(seq) for n, _, seq in (line.partition(b" ") for line in out.split(b"\n")[:-1])}
 
     async with open_ledger(url) as ledger:

@@ -279,9 +279,9 @@ async def test_only_the_very_ledger_that_was_left_is_opened_and_none_is_made(tmp
 async def test_a_worker_that_starts_waits_for_the_end_of_a_hand_over_and_for_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     heir = hold(path, hand_over=True)
-    threading.Timer(0.3, os.close, [heir]).start()
 
     began = time.monotonic()
+    threading.Timer(0.3, os.close, [heir]).start()
     async with open_ledger(f"sqlite:{path}"):
         waited_s = time.monotonic() - began
         with pytest.raises(StateHeld):
@@ -318,10 +318,10 @@ async def test_a_hand_over_that_has_its_lock_and_not_yet_its_word_is_waited_for(
     path = tmp_path / "l.db"
     fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    threading.Timer(0.1, os.pwrite, [fd, HAND_OVER, 0]).start()
-    threading.Timer(1.0, os.close, [fd]).start()
 
     began = time.monotonic()
+    threading.Timer(0.1, os.pwrite, [fd, HAND_OVER, 0]).start()
+    threading.Timer(1.0, os.close, [fd]).start()
     async with open_ledger(f"sqlite:{path}"):
         waited_s = time.monotonic() - began
 
