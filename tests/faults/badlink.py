@@ -5,7 +5,8 @@
 The worker sees the simulator at an address behind a TUN device. What the kernel sends there is read, dropped with a
 probability of LOSS (0 … 1), and given back as if it came from another host; a RATE other than "-" narrows the device
 with ``tc … tbf`` (for example 100kbit), both ways together. An attempt may take TIMEOUT seconds. Prints one JSON
-object: how the run ended, how many packets were carried and dropped, and how many attempts the simulator received.
+object: how the run ended, how many packets were carried (in bytes, too) and dropped, and how many attempts the
+simulator received.
 
 Two addresses are the kernel's own, two are beyond the device. A packet that goes from .1 to .4 comes back from .3 to
 .2, and the answer from .2 to .3 comes back from .4 to .1; as each sum stays what it was, so do all checksums.
@@ -42,7 +43,7 @@ class BadLink:
     """The device, and the thread that carries or drops what is sent to it."""
 
     def __init__(self, loss: float, rate: str) -> None:
-        self.carried = self.dropped = 0
+        self.carried = self.dropped = self.carried_bytes = 0
         self._loss = loss
         self._chance = random.Random(SEED)
         self._device = os.open("/dev/net/tun", os.O_RDWR)
@@ -73,6 +74,7 @@ class BadLink:
             packet[15], packet[19] = beyond
             os.write(self._device, packet)
             self.carried += 1
+            self.carried_bytes += len(packet)
 
 
 def main(root: Path, loss: float, rate: str, attempt_timeout_s: str) -> None:
@@ -96,6 +98,7 @@ def main(root: Path, loss: float, rate: str, attempt_timeout_s: str) -> None:
         "code": ended.returncode,
         "took_s": round(took_s, 1),
         "carried": link.carried,
+        "carried_bytes": link.carried_bytes,
         "dropped": link.dropped,
         "received": received,
     }
