@@ -72,20 +72,20 @@ def test_two_workers_stay_below_the_shared_limit_and_a_killed_ones_part_is_the_o
 ) -> None:
     fleet = Fleet(tmp_path, own_simulator, f"{REDIS_URL}?key={key}", PRECHECK_FLOW__SHARED_MAX_IN_FLIGHT=str(TOTAL))
     fleet.start()
-    wait_until(lambda: own_simulator.get("stats")["in_flight"] >= TOTAL - 1, within_s=30)
+    wait_until(lambda: own_simulator.get("stats")["in_flight"] >= TOTAL - 1)
+    time.sleep(2 * LEASE_S)  # the second comes to its part as the first, which had all, is told and gives it up
     before = fleet.done()
     together = fleet.most_in_flight(2.0)
     after = fleet.done()
 
     fleet.runs[0].stop(signal.SIGKILL)
-    time.sleep(LEASE_S + 0.6)
-    alone = fleet.most_in_flight(2.0)
+    time.sleep(LEASE_S / 2)  # by now its calls have ended, and its part is still its own
+    wait_until(lambda: own_simulator.get("stats")["in_flight"] >= TOTAL - 1)
     fleet.stop()
 
     each = [end - begin for begin, end in zip(before, after, strict=True)]
     assert TOTAL - 1 <= together <= TOTAL
     assert min(each) > 0.35 * sum(each)
-    assert TOTAL - 1 <= alone <= TOTAL
     assert own_simulator.get("stats")["max_in_flight"] <= TOTAL
     assert fleet.runs[1].returncode == 0
 
@@ -96,12 +96,17 @@ def test_two_workers_keep_the_shared_rate(tmp_path: Path, own_simulator: Simulat
     fleet.start()
     time.sleep(1.0)
 
-    began, asked = time.monotonic(), own_simulator.get("stats")["prechecks"]
+    outer_began = time.monotonic()
+    asked = own_simulator.get("stats")["prechecks"]
+    inner_began = time.monotonic()
     time.sleep(4.0)
-    took_s, calls = time.monotonic() - began, own_simulator.get("stats")["prechecks"] - asked
+    inner_s = time.monotonic() - inner_began
+    calls = own_simulator.get("stats")["prechecks"] - asked
+    outer_s = time.monotonic() - outer_began
     fleet.stop()
 
-    assert 0.85 * 80 * took_s < calls <= 80 * (took_s + 0.5) + 1
+    # The calls are those of a time between these two, for asking for their number takes a while as well.
+    assert 0.85 * 80 * inner_s < calls <= 80 * (outer_s + 0.5) + 1
 
 
 @pytest.mark.slow
@@ -118,19 +123,18 @@ def test_redis_that_dies_leaves_each_worker_its_share_with_one_warning_and_nobod
             PRECHECK_API__CONNECT_TIMEOUT_S="1",
         )
         fleet.start()
-        wait_until(lambda: own_simulator.get("stats")["in_flight"] >= TOTAL - 1, within_s=30)
+        wait_until(lambda: own_simulator.get("stats")["in_flight"] >= TOTAL - 1)
         server.kill()
         time.sleep(1.0)
         before = fleet.done()
         time.sleep(4.0)
         meanwhile = fleet.done()
         server.start()
-        time.sleep(2.0)
-        again = fleet.most_in_flight(1.0)
+        wait_until(lambda: all(run.has_logged("fleet.available") for run in fleet.runs))
+        wait_until(lambda: own_simulator.get("stats")["in_flight"] >= TOTAL - 1)
         fleet.stop()
 
     assert all(then > earlier for then, earlier in zip(meanwhile, before, strict=True))
-    assert TOTAL - 1 <= again <= TOTAL
     assert own_simulator.get("stats")["max_in_flight"] <= TOTAL
     for run in fleet.runs:
         told = [line for line in log_lines(run.stdout) if line["event"].startswith("fleet.")]
