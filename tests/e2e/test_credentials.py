@@ -134,7 +134,8 @@ def test_a_client_that_is_not_entitled_in_the_middle_of_a_run_keeps_its_claims_p
     site.environ["PRECHECK_API__BASE_URL"] = own_simulator.origin
     put(site.inbox, 400, magic="OK-")
 
-    run = site.start("run", PRECHECK_FLOW__MODE="fixed", PRECHECK_FLOW__MAX_IN_FLIGHT="8")
+    slowly = {"PRECHECK_FLOW__RATE_PER_S": "40"}  # so that most are left, however late the fault comes
+    run = site.start("run", PRECHECK_FLOW__MODE="fixed", PRECHECK_FLOW__MAX_IN_FLIGHT="8", **slowly)
     wait_until(lambda: len(whole_lines(site.results)) >= 10)
     own_simulator.set_faults(**{fault: True})
     wait_until(lambda: run.has_logged("gate.shut"))

@@ -18,7 +18,8 @@ CONFIG = Path(__file__).parents[2] / "config/claim_actions.toml"
 
 @pytest.fixture
 def sibling() -> Iterator[Simulator]:
-    simulator = Simulator("--profile", "claim_actions")
+    """Give one that takes a quarter of a second, so that many calls are under way when a worker is killed."""
+    simulator = Simulator("--profile", "claim_actions", "--latency-scale", "0.1")
     yield simulator
     simulator.close()
 

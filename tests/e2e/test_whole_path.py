@@ -121,7 +121,7 @@ def test_sigterm_stops_taking_lets_calls_end_and_loses_nothing(site: Site, own_s
     put(site.inbox, 400)
     site.environ["PRECHECK_API__BASE_URL"] = own_simulator.origin
 
-    drained = site.start("run")
+    drained = site.start("run", PRECHECK_FLOW__RATE_PER_S="100")  # so that some are left, however late it is told
     wait_until(lambda: len(whole_lines(site.results)) >= 5)
     drained.stop(signal.SIGTERM)
     before = len(read_results(site.results))

@@ -55,7 +55,7 @@ def test_a_failover_in_the_middle_is_followed_and_costs_no_result(
     tmp_path: Path, server: Cluster, own_simulator: Simulator
 ) -> None:
     with server.standby() as standby:
-        fleet = Fleet(tmp_path, own_simulator, on_both(server, standby), PRECHECK_FLOW__RATE_PER_S="80")
+        fleet = Fleet(tmp_path, own_simulator, on_both(server, standby), PRECHECK_FLOW__RATE_PER_S="40")
         try:
             fleet.start(0, 1)
             given = [put(site.inbox, files=6, claims=25, first=1 + 500 * n) for n, site in enumerate(fleet.sites)]

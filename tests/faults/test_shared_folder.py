@@ -65,11 +65,9 @@ def test_of_several_workers_on_one_folder_one_is_killed_and_the_others_end_every
         wait_until(lambda: all(run.has_logged("worker.started") for run in runs))
         given = put(sites[0].inbox, files=FILES)
         wait_until(lambda: sum(len(whole_lines(site.results)) for site in sites) >= done_by_then, within_s=WITHIN_S)
-        # In a small folder the first to come may leave nothing to the last.
-        victim = dice.choice([n for n, run in enumerate(runs) if folder_of(run, spool)])
-        runs[victim].process.send_signal(signal.SIGSTOP)
-        held = {original_of(name) for name in folder_of(runs[victim], spool)}
-        killed = runs[victim].stop(signal.SIGKILL)
+        victim = one_that_holds_files(runs, spool, dice)
+        held = {original_of(name) for name in folder_of(victim, spool)}
+        killed = victim.stop(signal.SIGKILL)
         wait_until(lambda: len(entries(spool / "archive")) == given.files, within_s=WITHIN_S)
         living = [run.stop(signal.SIGTERM) for run in runs if run.process.poll() is None]
 
@@ -99,6 +97,23 @@ def none_left(runs: Sequence[Run]) -> Iterator[None]:
         for run in runs:
             if run.process.poll() is None:
                 run.process.kill()
+
+
+def one_that_holds_files(runs: Sequence[Run], spool: Path, dice: Random) -> Run:
+    """Stop one of them that holds files: in a small folder the first to come may leave nothing to the last."""
+    found: list[Run] = []
+
+    def stop_one() -> bool:
+        run = dice.choice(runs)
+        run.process.send_signal(signal.SIGSTOP)
+        if folder_of(run, spool):
+            found.append(run)
+        else:
+            run.process.send_signal(signal.SIGCONT)
+        return bool(found)
+
+    wait_until(stop_one)
+    return found[0]
 
 
 def folder_of(run: Run, spool: Path) -> list[str]:

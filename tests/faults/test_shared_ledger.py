@@ -117,7 +117,7 @@ def test_results_that_a_killed_worker_had_stored_and_not_brought_out_are_brought
 def test_a_file_given_to_a_second_worker_while_the_first_is_at_it_is_told_again_and_not_sent_again(
     tmp_path: Path, own_simulator: Simulator, ledger: SharedLedger
 ) -> None:
-    fleet = Fleet(tmp_path, own_simulator, ledger, PRECHECK_FLOW__RATE_PER_S="50")
+    fleet = Fleet(tmp_path, own_simulator, ledger, PRECHECK_FLOW__RATE_PER_S="25")
     try:
         fleet.start(0, 1)
         put(fleet.sites[0].inbox, files=1, claims=150)
@@ -149,7 +149,7 @@ def test_a_database_that_dies_in_the_middle_pauses_the_fleet_and_costs_no_result
     tmp_path: Path, own_simulator: Simulator
 ) -> None:
     with cluster() as server:
-        fleet = Fleet(tmp_path, own_simulator, SharedLedger(server.url), PRECHECK_FLOW__RATE_PER_S="80")
+        fleet = Fleet(tmp_path, own_simulator, SharedLedger(server.url), PRECHECK_FLOW__RATE_PER_S="40")
         try:
             fleet.start(0, 1)
             given = [put(site.inbox, files=6, claims=25, first=1 + 500 * n) for n, site in enumerate(fleet.sites)]
