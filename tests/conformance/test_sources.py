@@ -90,7 +90,7 @@ async def any_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIter
 
 
 async def take_one(source: Source) -> Delivery:
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         (delivery,) = await source.take(1)
     return delivery
 
@@ -134,7 +134,7 @@ async def test_taking_waits_until_a_batch_arrives(place: Input) -> None:
     async def take() -> None:
         taken.extend(await source.take(1))
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(take)
             await anyio.wait_all_tasks_blocked()

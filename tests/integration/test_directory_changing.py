@@ -35,7 +35,7 @@ async def test_a_file_being_written_is_taken_when_it_is_whole_and_not_before(
 
     async with spool.opened(ask_kernel=ask_kernel) as source, anyio.create_task_group() as tasks:
         tasks.start_soon(anyio.to_thread.run_sync, write_slowly)
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             (delivery,) = await source.take(1)
 
     assert delivery.data == data
@@ -52,7 +52,7 @@ async def test_a_prefix_that_ends_between_two_interchanges_is_not_taken_while_it
             with anyio.move_on_after(0.3) as early:
                 await source.take(1)
             file.write(second)
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             (delivery,) = await source.take(1)
 
     assert early.cancelled_caught
@@ -160,7 +160,7 @@ async def test_a_file_that_grows_while_it_is_read_is_taken_as_it_became(
     meddling = Meddling(lambda: append(path, batch(2)))
 
     async with spool.opened(ask_kernel=False, monotonic=lambda: 10 * clock(), survey=meddling) as source:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             (delivery,) = await source.take(1)
         taken = b"".join(delivery.chunks())
 
@@ -181,7 +181,7 @@ async def test_a_writer_who_comes_between_survey_and_rename_is_noticed_by_the_ke
         time.sleep(0.2)  # the writer's open() now waits for our lease to end
 
     async with spool.opened(survey=Meddling(let_a_writer_come), rescan_s=60) as source:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             (delivery,) = await source.take(1)
     writers[0].join()
 

@@ -65,7 +65,7 @@ async def test_a_modification_time_far_off_neither_delays_nor_hastens(
         spool.put(name, data)
         os.utime(spool.incoming / name, (modified, modified))
     async with spool.opened(monotonic=clock, ask_kernel=ask_kernel) as source:
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             found = await take_all(source)
 
     assert names(found) == {"whole.837"}
@@ -84,7 +84,7 @@ async def test_a_jump_of_the_wall_clock_neither_delays_nor_hastens(
         assert await take_all(source) == []
         jumped_s = years * 365 * 86_400
         spool.put("whole.837", batch())
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             found = await take_all(source)
         stayed = spool.incoming_names()
         clock.ahead_s += 3600

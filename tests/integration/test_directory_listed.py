@@ -18,7 +18,7 @@ from worker.x12 import Survey, survey
 async def all_of(source: ListedFiles) -> list[Delivery]:
     await source.open()
     found: list[Delivery] = []
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while deliveries := await source.take(2):
             found.extend(deliveries)
     return found

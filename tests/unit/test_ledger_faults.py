@@ -280,7 +280,7 @@ async def test_a_bug_in_one_change_ends_all_waiting_and_all_later_calls(tmp_path
             except StateError:
                 ended.append("state")
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             async with anyio.create_task_group() as tasks:
                 for ordinal in range(2, 30):
                     tasks.start_soon(store, record(opened.batch, ordinal))
