@@ -11,10 +11,9 @@ The loop's clock moves only when every task waits: then it jumps to the next tim
     def pytest_asyncio_loop_factories(config, item):        # in a conftest.py, for a whole folder
         return {"virtual": VirtualTimeLoop}
 
-Real sockets within the process work, for the kernel has their bytes before the next poll. Threads need `grace_s`: how
-long the loop really waits for the outside world before it jumps. With `threads` time stands, and nothing else runs,
-while a thread of `anyio.to_thread` works: so runs with threads are the same every time as well, as long as no two of
-them work at once. If nothing is left to wait for, `Stalled` is raised instead of hanging for ever.
+Real sockets within the process work, for the kernel has their bytes before the next poll. With `threads` time stands,
+and nothing else runs, while a thread of `anyio.to_thread` works: so runs with threads are the same every time as well,
+as long as no two of them work at once. If nothing is left to wait for, `Stalled` is raised instead of hanging for ever.
 """
 
 import asyncio
@@ -47,7 +46,6 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = START_S
-        self.grace_s = 0.0
         self.stall_s = 5.0
         self.settle_threads: Callable[[], bool] = bool  # whether a thread brought something
 
@@ -61,8 +59,6 @@ class _JumpingSelector(selectors.DefaultSelector):
             if not (events := super().select(self.stall_s)):
                 raise Stalled("every task waits and no timer is set")
             return events
-        if self.grace_s and (events := super().select(self.grace_s)):
-            return events
         self.now += timeout
         return []
 
@@ -70,13 +66,13 @@ class _JumpingSelector(selectors.DefaultSelector):
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop whose time passes only while nothing can run.
 
-    `grace_s`: real seconds to wait for threads and other processes before each jump. `stall_s`: real seconds until an
-    endless wait is called `Stalled`. `threads`: nothing runs while a thread of `anyio.to_thread` works.
+    `stall_s`: real seconds until an endless wait is called `Stalled`. `threads`: nothing runs while a thread of
+    `anyio.to_thread` works.
     """
 
-    def __init__(self, *, grace_s: float = 0.0, stall_s: float = 5.0, threads: bool = False) -> None:
+    def __init__(self, *, stall_s: float = 5.0, threads: bool = False) -> None:
         self._jumping = _JumpingSelector()
-        self._jumping.grace_s, self._jumping.stall_s = grace_s, stall_s
+        self._jumping.stall_s = stall_s
         self._brought: list[tuple[Callable[..., object], tuple[Any, ...], Context | None]] = []
         self._holding = threads
         super().__init__(self._jumping)
@@ -119,9 +115,9 @@ def wall_clock() -> float:
     return EPOCH_S + anyio.current_time()
 
 
-def run(main: Coroutine[Any, Any, T], *, grace_s: float = 0.0, stall_s: float = 5.0, threads: bool = False) -> T:
+def run(main: Coroutine[Any, Any, T], *, stall_s: float = 5.0, threads: bool = False) -> T:
     """Run a coroutine to its end in virtual time and return what it returns."""
-    factory = functools.partial(VirtualTimeLoop, grace_s=grace_s, stall_s=stall_s, threads=threads)
+    factory = functools.partial(VirtualTimeLoop, stall_s=stall_s, threads=threads)
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main)
 

@@ -44,4 +44,4 @@ def test_a_drain_ends_half_a_minute_after_its_time_although_the_ledger_never_ans
             pipeline.drain()
         return anyio.current_time() - told - given.telemetry.drain_s
 
-    assert run(scenario(), grace_s=0.01) <= FLUSH_WITHIN_S
+    assert run(scenario(), threads=True) <= FLUSH_WITHIN_S

@@ -41,7 +41,7 @@ def results_of(source: MemorySource, api: ScriptedApi, given: Settings, ledger: 
         found = [decode_result(emission.body) for emission in sink.taken.values()]
         return sorted(found, key=lambda result: result.ordinal)
 
-    return run(scenario(), grace_s=0.01)
+    return run(scenario(), threads=True)
 
 
 @pytest.mark.fault(48)
@@ -94,6 +94,6 @@ def test_a_batch_begun_with_another_split_is_refused_by_name_instead_of_never_en
         await second.run(once=True)
 
     with pytest.raises(BaseExceptionGroup) as raised:
-        run(scenario(), grace_s=0.01)
+        run(scenario(), threads=True)
 
     assert raised.group_contains(StateError, match=r"begun with another input\.split")

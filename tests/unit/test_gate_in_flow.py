@@ -50,7 +50,7 @@ def test_an_outage_that_begins_when_no_claim_is_left_ends_with_the_next_claim() 
         assert pipeline.gate.is_open
         return [delivery.name for delivery in source.settled]
 
-    assert sorted(run(scenario(), grace_s=0.01)) == ["first.837", "second.837"]
+    assert sorted(run(scenario(), threads=True)) == ["first.837", "second.837"]
 
 
 @pytest.mark.fault(84)
@@ -110,4 +110,4 @@ def test_a_token_that_comes_late_starts_the_work_without_anybodys_help() -> None
             pipeline.drain()
         return taken_meanwhile, sorted(ordinal for _, ordinal in api.calls)
 
-    assert run(scenario(), grace_s=0.01) == (0, list(range(1, 21)))
+    assert run(scenario(), threads=True) == (0, list(range(1, 21)))

@@ -67,7 +67,7 @@ def test_claims_noted_with_their_batch_and_not_sent_cost_nothing_after_a_drain(
         results = map(decode_result, (emission.body for emission in sink.taken.values()))
         return [(result.attempts, result.ambiguous_attempts) for result in results]
 
-    spent = run(scenario(), grace_s=0.01)
+    spent = run(scenario(), threads=True)
 
     assert sorted(spent) == [(1, 0)] * (5 - begun) + [(2, 1)] * begun
 
@@ -85,7 +85,7 @@ def test_only_so_many_first_attempts_are_noted_with_their_batches(safe: bool, mo
             group.cancel_scope.cancel()
         return ledger.reserved
 
-    reserved = run(scenario(), grace_s=0.01)
+    reserved = run(scenario(), threads=True)
 
     assert most <= sum(reserved) <= most + 1  # one was sent meanwhile
 
@@ -109,7 +109,7 @@ def test_batches_taken_and_not_opened_are_given_back_by_a_drain() -> None:
             pipeline.drain()
         return sorted(delivery.name for delivery in await source.take(10, wait=False))
 
-    assert run(scenario(), grace_s=0.01) == ["0.837", "1.837", "2.837", "late.837"]
+    assert run(scenario(), threads=True) == ["0.837", "1.837", "2.837", "late.837"]
 
 
 def test_a_bounded_run_ends_though_all_that_was_taken_was_refused() -> None:
@@ -125,4 +125,4 @@ def test_a_bounded_run_ends_though_all_that_was_taken_was_refused() -> None:
             await pipeline.run(once=True)
         return [code for _, code, _ in source.refused]
 
-    assert run(scenario(), grace_s=0.01) == ["not_x12"]
+    assert run(scenario(), threads=True) == ["not_x12"]

@@ -24,4 +24,4 @@ def test_a_run_that_finds_no_batch_still_carries_what_an_earlier_one_left() -> N
 
         return list(sink.taken)
 
-    assert run(scenario(), grace_s=0.01) == [f"left:{ordinal}:1" for ordinal in range(1, 1501)]
+    assert run(scenario(), threads=True) == [f"left:{ordinal}:1" for ordinal in range(1, 1501)]

@@ -87,7 +87,7 @@ class Shop:
             async with open_ledger(f"sqlite:{self.path}", environment="simulator") as ledger:
                 return await deed(ledger)
 
-        return run(scenario(), grace_s=0.01)
+        return run(scenario(), threads=True)
 
     async def _flow(
         self,

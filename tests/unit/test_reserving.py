@@ -57,7 +57,7 @@ def test_one_entry_covers_the_claims_that_come_next() -> None:
         for _ in range(AHEAD + 1):
             await scene.reservations.cover(scene.next())
 
-    run(cover_all(), grace_s=0.01)
+    run(cover_all(), threads=True)
 
     assert scene.ledger.asked == [{1: AHEAD + 1}]
 
@@ -69,7 +69,7 @@ def test_one_entry_covers_many_small_batches() -> None:
         for _ in range(50):
             await scene.reservations.cover(scene.next())
 
-    run(cover_all(), grace_s=0.01)
+    run(cover_all(), threads=True)
 
     assert scene.ledger.asked == [dict.fromkeys(range(1, 51), 1)]
 
@@ -89,7 +89,7 @@ def test_whoever_comes_while_the_entry_is_written_waits_for_it_and_writes_no_oth
                 group.start_soon(cover_one)
         return began
 
-    began = run(cover_all(), grace_s=0.01)
+    began = run(cover_all(), threads=True)
 
     assert scene.ledger.asked == [{1: 50}]
     assert {moment - began for moment in covered} == {1.0}
@@ -105,7 +105,7 @@ def test_if_the_one_who_asked_is_cancelled_another_asks() -> None:
         with anyio.fail_after(5):
             await scene.reservations.cover(scene.next())
 
-    run(cover_both(), grace_s=0.01)
+    run(cover_both(), threads=True)
 
     assert len(scene.ledger.asked) == 2
 
@@ -126,7 +126,7 @@ def test_a_failed_ledger_fails_all_who_wait() -> None:
             for _ in range(3):
                 group.start_soon(cover_one)
 
-    run(cover_all(), grace_s=0.01)
+    run(cover_all(), threads=True)
 
     assert failed == ["ledger: broken"] * 3
 
@@ -138,6 +138,6 @@ def test_where_a_repeat_is_not_safe_nothing_is_noted_that_is_not_sent_at_once(si
     async def cover_one() -> None:
         await scene.reservations.cover(scene.next())
 
-    run(cover_one(), grace_s=0.01)
+    run(cover_one(), threads=True)
 
     assert scene.ledger.asked == [{1: 1}]

@@ -81,7 +81,7 @@ def results_after(
             (decode_result(emission.body) for emission in sink.taken.values()), key=lambda result: result.ordinal
         )
 
-    return run(scenario(), grace_s=0.01)
+    return run(scenario(), threads=True)
 
 
 def test_every_claim_gets_its_result_and_the_bound_on_calls_in_flight_holds() -> None:

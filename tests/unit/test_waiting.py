@@ -59,7 +59,7 @@ def test_the_second_of_two_equal_batches_waits_and_is_not_sent_and_others_go_on(
         await (await place.pipeline()).run(once=True)
         return place
 
-    place = run(scenario(), grace_s=0.01)
+    place = run(scenario(), threads=True)
 
     by_name: dict[str, list[Result]] = {}
     for result in place.results:
@@ -83,7 +83,7 @@ def test_what_the_first_was_not_told_for_certain_is_asked_for_the_second() -> No
         await (await place.pipeline()).run(once=True)
         return place
 
-    results = run(scenario(), grace_s=0.01).results
+    results = run(scenario(), threads=True).results
 
     told = [(result.batch_name, result.disposition.value) for result in results]
     assert told == [("a", "undetermined"), ("b", "accepted")]
@@ -104,7 +104,7 @@ def test_one_that_waits_is_given_back_by_a_drain_and_waits_or_is_told_after_the_
         await (await place.pipeline()).run(once=True)
         return place
 
-    place = run(scenario(), grace_s=0.01)
+    place = run(scenario(), threads=True)
 
     assert set(place.asked.values()) == {1}
     assert Counter(result.batch_name for result in place.results) == {"a": 40, "b": 40}
@@ -121,7 +121,7 @@ def test_one_whose_equal_does_not_come_waits_a_little_and_is_sent() -> None:
         await (await place.pipeline(latency_s=0.1)).run(once=True)
         return place, anyio.current_time() - began
 
-    place, took_s = run(scenario(), grace_s=0.01)
+    place, took_s = run(scenario(), threads=True)
 
     assert sum(place.asked.values()) == 1
     assert APPEARS_WITHIN_S <= took_s < APPEARS_WITHIN_S + 2
@@ -137,7 +137,7 @@ def test_forced_or_where_duplicates_are_submitted_nothing_waits() -> None:
 
     submitting = msgspec.structs.replace(settings(most=1), input=InputSettings(duplicates="submit"))
     for place, force in ((Place(submitting), False), (Place(), True)):
-        assert sum(run(scenario(place, force=force), grace_s=0.01).asked.values()) == 2
+        assert sum(run(scenario(place, force=force), threads=True).asked.values()) == 2
 
 
 def waiting_for(board: Board, **bounds: int) -> tuple[Waiting, OpenedBatch]:
