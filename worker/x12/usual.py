@@ -98,7 +98,7 @@ def _usual_277ca(element: str, segment: str) -> Callable[[str], re.Match[str] | 
     any_element, rest = f"[^{e}{s}]*+", f"[^{s}]*+{s}"
     rejected = "|".join(REJECTED_QUANTITIES)
     elsewhere = f"STC|HL{e}|SVC|ISA|IEA|TA1|ST{e}|SE{e}|QTY{e} *(?:{rejected})"
-    named = f"[A-Z0-9]++(?=[{e}{s}]){rest}"  # a name with anything more, such as ``REF:``, is for the other reading
+    named = f"[A-Z0-9]{{1,3}}+(?=[{e}{s}]){rest}"  # the other reading takes ``REF:`` and ``REF0`` for a REF
     beside = f"(?:(?!{elsewhere}){named})*+"
     of_claim = f"(?:(?!{elsewhere}|TRN|REF{e} *1K){named})*+"
     status = f"STC{e}([^{e}{s}]++){e}{any_element}{e}({any_element}){e}({any_element})(?:{e}{any_element}){{0,5}}{s}"
