@@ -175,6 +175,21 @@ async def test_a_refused_batch_lies_with_the_dead_letters_with_its_reason(place:
     assert finish(place.published()) == []
 
 
+async def test_a_message_without_a_name_has_the_same_one_in_the_log_and_with_the_dead_letters(place: Place) -> None:
+    place.publish(Message(b"no X12"))
+    source = place.source()
+    await source.open()
+    (delivery,) = await take(source, 1)
+
+    with capture_logs() as logs:
+        await source.refuse(delivery, "not_x12", "it is not")
+    await source.close()
+
+    (letter,) = finish(place.letters())
+    (told,) = [line for line in logs if line["event"] == "input.quarantined"]
+    assert delivery.name == letter.name == told["batch"] != ""
+
+
 async def test_references_are_followed_below_the_folder_and_buried_elsewhere(place: Place, tmp_path: Path) -> None:
     root = tmp_path / "shared"
     root.mkdir()

@@ -40,7 +40,7 @@ def test_headers_go_and_come_back_and_names_are_made_printable() -> None:
 
 
 def test_a_dead_letter_is_the_message_with_its_reason() -> None:
-    letter = dead_letter(Message(b"ISA", name="a.837", message_id="1"), "poison", "it kills")
+    letter = dead_letter(Message(b"ISA", name="a.837", message_id="1"), "a.837", "poison", "it kills")
 
     assert (letter.body, letter.message_id) == (b"ISA", "1")
     assert letter.all_headers() == {NAME: "a.837", CODE: "poison", TEXT: "it kills"}

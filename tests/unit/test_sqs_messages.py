@@ -78,7 +78,7 @@ def test_a_reference_needs_no_body() -> None:
 
 def test_the_reason_of_a_letter_has_its_place_before_foreign_attributes() -> None:
     foreign = {f"x{number}": "y" for number in range(MOST_ATTRIBUTES)}
-    letter = dead_letter(Message(b"ISA", name="a", reference="file:a", headers=foreign), "poison", "it kills")
+    letter = dead_letter(Message(b"ISA", name="a", reference="file:a", headers=foreign), "a", "poison", "it kills")
 
     attributes = entry_of(letter, fifo=False)["MessageAttributes"]
 

@@ -63,6 +63,6 @@ def ref_of(scheme: str, place: str, message: Message, *, identity: str = "") -> 
     return f"{scheme}:{place}:{digest.hexdigest()[:32]}"
 
 
-def dead_letter(message: Message, code: str, text: str) -> Message:
-    """Make the letter that is put aside for a message that can never be processed."""
-    return msgspec.structs.replace(message, headers={**message.headers, CODE: code, TEXT: text})
+def dead_letter(message: Message, name: str, code: str, text: str) -> Message:
+    """Make the letter that is put aside for a message that can never be processed; by its `name` the log knows it."""
+    return msgspec.structs.replace(message, name=name, headers={**message.headers, CODE: code, TEXT: text})

@@ -210,7 +210,7 @@ class BrokerSource:
             return
         if fetched.let_go is not None:
             self._custody.keep(ref, fetched.let_go)
-        name = self._custody.message(ref).name or ref.rpartition(":")[2]
+        name = self._custody.name_of(ref)
         self._ready.append(Delivery(name, ref, fetched.size, self._clock(), data=fetched.data, path=fetched.path))
         self._custody.freed.ring()
 

@@ -63,6 +63,10 @@ class Custody:
         """Give a message that is ours."""
         return self._messages[ref]
 
+    def name_of(self, ref: str) -> str:
+        """Name the batch as its producer did, or by its ref, in the log and on its dead letter alike."""
+        return self._messages[ref].name or ref.rpartition(":")[2]
+
     @property
     def has_suspects(self) -> bool:
         """Whether messages that were delivered before wait for their turn."""
@@ -133,16 +137,16 @@ class Custody:
 
     async def bury(self, ref: str, code: str, text: str) -> None:
         """Put a message with the dead letters, then acknowledge it; if that fails now, it comes again."""
-        message = self._messages[ref]
+        name = self.name_of(ref)
         try:
-            await self._inlet.bury(dead_letter(message, code, text))
+            await self._inlet.bury(dead_letter(self._messages[ref], name, code, text))
         except SourceUnavailable as error:
-            log.error("input.bury_failed", batch=message.name, code=code, detail=str(error))  # noqa: TRY400 - the place is named
+            log.error("input.bury_failed", batch=name, code=code, detail=str(error))  # noqa: TRY400 - the place is named
             await self.give_back([ref])
             await anyio.sleep(BURY_AGAIN_S)
             return
         self.set_aside += 1
-        log.warning("input.quarantined", batch=message.name, code=code, detail=text)
+        log.warning("input.quarantined", batch=name, code=code, detail=text)
         await self.end([ref])
 
     def _dropped(self, refs: Sequence[str]) -> list[Hashable]:
