@@ -384,3 +384,37 @@ def test_a_demo_that_is_stopped_says_so_and_not_that_its_books_do_not_balance(si
     assert done.returncode == 1
     assert b"stopped by SIGINT: " in done.stderr
     assert b"balance" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("simulate --fault http_500=abc", "--fault: http_500 must be a number, got 'abc'"),
+        ("simulate --fault outage=maybe", "--fault: outage must be true or false, got 'maybe'"),
+        ("simulate --fault capacity=lots", "--fault: capacity must be one of queueing, shedding, "),
+        (
+            "enqueue spool --to kafka://broker",
+            "--to: no broker is known for 'kafka:', known are amqp:, nats:, redis:, sqs:",
+        ),
+        ("retry --since 5m --until 12h", "--since: must be before --until"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_told_with_what_is_meant(site: Site, command: str, told: str) -> None:
+    done = site.run(*command.split())
+
+    assert done.returncode == 2
+    assert told in done.stderr.decode()
+
+
+def test_a_port_that_is_taken_is_told_in_a_few_words(site: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = site.run("simulate", "--port", str(port))
+
+    assert done.returncode == 2
+    assert f"--port: cannot listen on 127.0.0.1:{port}: Address already in use\n" in done.stderr.decode()
+
+
+def test_help_is_had_by_its_short_name_as_well(site: Site) -> None:
+    for command in ((), ("status",)):
+        assert site.run(*command, "-h").stdout == site.run(*command, "--help").stdout != b""

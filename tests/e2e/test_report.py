@@ -30,6 +30,8 @@ def test_a_report_is_one_file_for_its_owner_and_is_replaced_by_force_alone(check
     assert (first.returncode, again.returncode, forced.returncode) == (0, 2, 0)
     assert first.stdout == b"precheck-report.html: 60 claims\n"
     assert b"is already there; --force replaces it" in again.stderr
+    assert b"no results match" in forced.stderr
+    assert first.stderr == b""
     assert kept == page
     assert target.read_bytes() != page
     assert target.stat().st_mode & 0o777 == 0o600

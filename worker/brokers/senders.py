@@ -34,4 +34,6 @@ def sender_from_url(url: str, *, setting: str, place: str) -> Sender:
                 from worker.brokers import sqs
             return sqs.SqsSender(sqs.parse_queue(url, setting=setting, queue=place.replace(".", "-")))
         case _:
-            raise SettingsError([f"{setting}: no broker is known for {scheme + ':'!r}"])
+            raise SettingsError(
+                [f"{setting}: no broker is known for {scheme + ':'!r}, known are amqp:, nats:, redis:, sqs:"]
+            )

@@ -21,6 +21,7 @@ from worker.settings.service import SUPPORTED_PAYERS
 UNFOLDED = 1_000_000
 _PAYER = re.compile(r"(?=.*[0-9])[0-9A-Z]{2,5}")  # names have no digits, and members' ids are longer
 _AMOUNT = re.compile(r"[-+]?[0-9.,]+")
+NO_RESULTS = "no results match, or they are older than state.retention_days; status shows the batches"
 NO_FILES = "no files there; those that start with a dot or end in .tmp or .part are passed over, and so are subfolders"
 
 # Dispositions in the order in which people want to see them, with what they mean.

@@ -11,7 +11,7 @@ from typing import Annotated
 import anyio
 import typer
 
-from worker.cli.console import MEANINGS, plural, stdout
+from worker.cli.console import MEANINGS, NO_RESULTS, plural, stderr, stdout
 from worker.cli.options import Config, add_command, settings_from
 from worker.cli.results import Wanted, read, whole, without_phi
 from worker.errors import SettingsError
@@ -66,6 +66,8 @@ def report(
     made = anyio.run(_made, settings, wanted, show_phi, str(config or ""))
     _write(output, render(made).encode("utf-8", "backslashreplace"), force=force)
     stdout().print(f"{output}: {plural(made.figures.claims, 'claim')}")
+    if not made.figures.claims:
+        stderr().print(NO_RESULTS)
     return 0
 
 

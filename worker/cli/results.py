@@ -12,7 +12,7 @@ import msgspec
 import typer
 from rich.padding import Padding
 
-from worker.cli.console import UNFOLDED, amount, known_payers, masked, payer, rows_table, stderr, stdout
+from worker.cli.console import NO_RESULTS, UNFOLDED, amount, known_payers, masked, payer, rows_table, stderr, stdout
 from worker.cli.options import Config, add_command, settings_from
 from worker.ledger import BEFORE_ALL, read_state
 from worker.result import Disposition, Result, decode_result, encode_result
@@ -147,7 +147,7 @@ def _amount(value: str | None) -> str | None:
 async def _write_table(settings: Settings, wanted: Wanted, shown: Callable[[Result], Result]) -> None:
     rows = [_row(shown(result)) async for result in read(settings, wanted)]
     if not rows:
-        stderr().print("no results match, or they are older than state.retention_days; status shows the batches")
+        stderr().print(NO_RESULTS)
     console, table = stdout(), rows_table("", COLUMNS, rows, right=("charge", "attempts"))
     if console.measure(table, options=console.options.update_width(UNFOLDED)).maximum <= console.width:
         console.print(table)

@@ -18,6 +18,7 @@ from worker.cli.logfile import logging_to
 from worker.cli.options import Config, add_command, desk_settings_from
 from worker.cli.progress import show_progress
 from worker.cli.summary import conclude, told
+from worker.errors import SettingsError
 from worker.ledger import ParkedFilter, ParkedGroup, read_state
 from worker.replay import has_unfinished
 from worker.result import Disposition
@@ -88,6 +89,10 @@ def retry(
 
     The exit code is 0 if every claim sent again was accepted, or nothing was parked; else 1.
     """
+    if since is not None and until is not None and since >= until:
+        raise SettingsError(
+            ["--since: must be before --until; an age is counted back from now, so the longer one first"]
+        )
     settings = desk_settings_from(config, online=not dry_run)
     if not disposition and not settings.api.safe_to_repeat:
         disposition = list(SAFE_DISPOSITIONS)

@@ -1,8 +1,9 @@
 """`simulate`: the API to test against, alone."""
 
+import os
 import signal
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import anyio
 import msgspec
@@ -85,10 +86,21 @@ def _with_faults(base: FaultSettings, given: list[str]) -> FaultSettings:
             names = ", ".join(FaultSettings.__struct_fields__)
             raise SettingsError([f"--fault: {one!r} is not NAME=VALUE with one of {names}"])
         values[key] = value
+    kinds = {field.name: field.type for field in msgspec.structs.fields(FaultSettings)}
+    for key, value in values.items():
+        try:
+            msgspec.convert(value, kinds[key], strict=False)
+        except msgspec.ValidationError:
+            raise SettingsError([f"--fault: {key} must be {_in_words(kinds[key])}, got {value!r}"]) from None
     try:
         return msgspec.convert(msgspec.to_builtins(base) | values, FaultSettings, strict=False)
     except ValueError as error:
         raise SettingsError([f"--fault: {error}"]) from None
+
+
+def _in_words(kind: Any) -> str:
+    words = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
+    return words.get(kind) or f"one of {', '.join(filter(None, get_args(kind)))}"
 
 
 async def _serve(config: SimulatorConfig, host: str, port: int, any_host: bool) -> None:
@@ -104,4 +116,6 @@ async def _serve(config: SimulatorConfig, host: str, port: int, any_host: bool) 
                     group.cancel_scope.cancel()
     except* OSError as group_error:
         error = group_error.exceptions[0]
-        raise SettingsError([f"--port: cannot listen on {host}:{port}: {error}"]) from None
+        # The loop writes a sentence of its own into `strerror`.
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno and error.errno > 0 else error
+        raise SettingsError([f"--port: cannot listen on {host}:{port}: {reason}"]) from None
