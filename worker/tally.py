@@ -36,6 +36,7 @@ class Tally:
     `unsent_results`         results in the ledger that some sink has not taken yet
     `batches_open`           batches being worked on now; `batches_done` and `batches_refused` count the past
     `gate`                   why submission is paused; "" while the gate is open
+    `input_available`        False while the input cannot be reached
     `limit`                  how many POSTs may be under way now, and `limit_reason` why, in a word
     `stopped_by`             the signal for which the work drains, by its name; "" while there was none
     `token_refreshes`        tokens had
@@ -54,6 +55,7 @@ class Tally:
         "claims",
         "gate",
         "in_flight",
+        "input_available",
         "latency",
         "latency_sum_s",
         "limit",
@@ -83,6 +85,7 @@ class Tally:
         self.batches_refused = 0
         self.stopped_by = ""
         self.gate = ""
+        self.input_available = True
         self.limit = 0.0
         self.limit_reason = ""
         self.token_refreshes = 0

@@ -148,6 +148,7 @@ def _gauge(pipeline: Pipeline, source: Source, tokens_had: Callable[[], int], ta
     tally.unsent_results = pipeline.unsent_results
     tally.token_refreshes = tokens_had()
     tally.batches_refused = source.set_aside
+    tally.input_available = pipeline.intake.available
 
 
 async def purge(ledger: WholeLedger, retention_days: float) -> None:

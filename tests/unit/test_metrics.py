@@ -72,7 +72,7 @@ def test_a_disposition_that_does_not_exist_is_an_error_and_no_new_label() -> Non
 def test_gauges_show_how_it_is_now() -> None:
     tally = Tally()
     tally.in_flight, tally.limit, tally.queued = 7, 16, 90
-    tally.gate = "outage"
+    tally.gate, tally.input_available = "outage", False
 
     found = samples(tally)
 
@@ -80,6 +80,7 @@ def test_gauges_show_how_it_is_now() -> None:
     assert found["precheck_limit"] == 16
     assert found["precheck_queued_claims"] == 90
     assert found["precheck_gate_open"] == 0
+    assert found["precheck_input_available"] == 0
 
 
 def test_every_number_of_the_tally_is_in_the_metrics() -> None:

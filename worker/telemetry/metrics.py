@@ -53,6 +53,7 @@ class TallyCollector(Collector):
             ("precheck_unsent_results", "Results that some sink has not taken yet.", tally.unsent_results),
             ("precheck_open_batches", "Batches being worked on.", tally.batches_open),
             ("precheck_gate_open", "1 while claims are submitted, 0 while submission is paused.", not tally.gate),
+            ("precheck_input_available", "0 while the input cannot be reached.", tally.input_available),
         ):
             yield GaugeMetricFamily(name, meaning, value=float(value))
 
