@@ -36,7 +36,7 @@ class Address(msgspec.Struct, frozen=True):
         return f"{self.scheme}://{self.host}:{self.port}/{self.path}"
 
     def trusting(self) -> ssl.SSLContext:
-        """Make what a connection with TLS is secured with: the system's authorities, or those of `ca_file`."""
+        """Make what secures a connection: trust in the system's authorities, or in those of `ca_file`; blocking."""
         return ssl.create_default_context(cafile=self.parameters["ca_file"] or None)
 
     def __repr__(self) -> str:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import anyio
+import anyio.to_thread
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
@@ -123,7 +124,7 @@ class Session:
         address = self.address
         # Ours before it is connected: one that was refused has a socket to close, too.
         client = self._client = _Client()
-        context = address.trusting() if address["tls"] == "true" else None
+        context = await anyio.to_thread.run_sync(address.trusting) if address["tls"] == "true" else None
         try:
             await client.connect(
                 f"nats://{address.host}:{address.port}",

@@ -14,6 +14,7 @@ from functools import partial
 
 import aio_pika
 import anyio
+import anyio.to_thread
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, FieldValue
 from aio_pika.exceptions import (
     AMQPChannelError,
@@ -101,7 +102,7 @@ class Session:
         await self.close()
         self.number += 1
         address = self.address
-        tls = address.scheme == "amqps"
+        context = await anyio.to_thread.run_sync(address.trusting) if address.scheme == "amqps" else None
         with _unlogged("aiormq.connection"):
             self._connection = await aio_pika.connect(
                 host=address.host,
@@ -109,8 +110,8 @@ class Session:
                 login=address.user or "guest",
                 password=str(address.password) or "guest",
                 virtualhost=address.path or "/",
-                ssl=tls,
-                ssl_context=address.trusting() if tls else None,
+                ssl=context is not None,
+                ssl_context=context,
                 timeout=CONNECT_TIMEOUT_S,
                 heartbeat=str(HEARTBEAT_S),
             )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
+import anyio.to_thread
 import asyncpg
 import structlog
 
@@ -54,13 +55,14 @@ _REFUSED_LEDGER = _REFUSED_ANYWHERE | {
 async def connect(address: Address) -> Connection:
     """Connect to the first host that can be written. Told within `translated`."""
     hosts, ports = zip(*address.hosts, strict=True)
+    password, tls = await anyio.to_thread.run_sync(_secrets_of, address)
     connection: Connection = await asyncpg.connect(
         host=list(hosts),
         port=list(ports),
         user=address.user,
-        password=address.current_password(),
+        password=password,
         database=address.database,
-        ssl=address.tls() or False,
+        ssl=tls or False,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=ANSWER_TIMEOUT_S,
         target_session_attrs="read-write",
@@ -72,6 +74,11 @@ async def connect(address: Address) -> Connection:
         connection.terminate()
         raise
     return connection
+
+
+def _secrets_of(address: Address) -> tuple[str, ssl.SSLContext | None]:
+    """Read password and certificates, which may lie on a disk that stands still; blocking."""
+    return address.current_password(), address.tls()
 
 
 async def disconnect(connection: Connection, address: Address) -> None:

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import msgspec
-from anyio import CapacityLimiter, to_thread
+from anyio import CancelScope, CapacityLimiter, to_thread
 
 from worker.claim import Batch
 from worker.crashpoint import crashpoint
@@ -89,8 +89,10 @@ class EdiSink:
                     step = []
             await self._in_thread(acknowledgements.add, step)
             await self._in_thread(acknowledgements.publish)
-        finally:
-            acknowledgements.discard()
+        except BaseException:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(acknowledgements.discard, limiter=self._thread)
+            raise
 
     async def close(self) -> None:
         """Let go of the folder."""
