@@ -13,6 +13,7 @@ ratios are. A peer that does not end in time is told as such.
 
 import importlib.util
 import subprocess
+from itertools import product
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -44,17 +45,17 @@ def measure_peers(*, files: int, rounds: int, redis: str, tell: Tell, within_s: 
     runs: dict[str, list[tuple[Told, Told]]] = {name: [] for name in PEERS}
     failures: dict[str, str] = {}
     with stub(0.0) as port:
-        for turn in range(rounds):
-            for name in PEERS:
-                if name not in failures:
-                    tell(f"peers: {name}, {spec['files']:,} claims, round {turn + 1} of {rounds}")
-                    bare = job("bare_loop", {"port": port, "in_flight": 64, "claims": spec["files"]})
-                    try:
-                        runs[name].append((_once(PEERS[name], spec | {"port": port}, within_s), bare))
-                    except subprocess.TimeoutExpired:
-                        failures[name] = f"had not ended after {within_s:g} s"
-                    except subprocess.CalledProcessError as error:
-                        failures[name] = f"ended with code {error.returncode}"
+        for turn, name in product(range(rounds), PEERS):
+            if name in failures:
+                continue
+            tell(f"peers: {name}, {spec['files']:,} claims, round {turn + 1} of {rounds}")
+            bare = job("bare_loop", {"port": port, "in_flight": 64, "claims": spec["files"]})
+            try:
+                runs[name].append((_once(PEERS[name], spec | {"port": port}, within_s), bare))
+            except subprocess.TimeoutExpired:
+                failures[name] = f"had not ended after {within_s:g} s"
+            except subprocess.CalledProcessError as error:
+                failures[name] = f"ended with code {error.returncode}"
     return [_figure(name, runs[name], failures.get(name)) for name in PEERS]
 
 
