@@ -9,7 +9,7 @@
      │    └── StorageFull       … for now: no room; pause, keep what was received, try again
      │         └── SinkUnavailable   … for now: it cannot be reached (a broker or a database is down)
      ├── CredentialsRefused     the token endpoint or the API refuses who we are         exit 4
-     ├── Unfinished            a bounded run ended before its work was                   exit 1
+     ├── Unfinished             a bounded run ended before its work was                   exit 1
      ├── SourceUnavailable      the input cannot be reached for now; pause and try again
      ├── FleetUnavailable       the fleet's shared limits cannot be asked for now; the share holds
      ├── TokenUnavailable       no token for now; nothing was sent

@@ -14,11 +14,12 @@ from typing import Annotated
 import anyio
 import msgspec
 import typer
+from rich.console import Console
 
 from worker.app import work
-from worker.cli.books import Books, balance, read_results
 from worker.cli.console import disposition_table, plural, stderr, stdout
 from worker.cli.demo_batches import write_batches
+from worker.cli.demo_books import Books, balance, read_results
 from worker.cli.logfile import logging_to
 from worker.cli.options import add_command
 from worker.cli.progress import show_progress
@@ -26,6 +27,7 @@ from worker.errors import SettingsError, StateError
 from worker.result import Disposition, Result
 from worker.settings import Settings, load
 from worker.simulator.answers import Entry
+from worker.sources.names import REASON_TAIL
 from worker.tally import Tally
 
 EPILOG = """Examples:
@@ -36,6 +38,7 @@ EPILOG = """Examples:
 
 FOLDER = Path("precheck-demo")
 MARKER = ".made-by-precheck-worker-demo"
+FOLDERS = {"archive": "done", "quarantine": "not processed, with the reason beside each", "in": "left: not complete"}
 SHOWN = (Disposition.REJECTED, Disposition.REVIEW, Disposition.UNDELIVERED, Disposition.INVALID)
 
 
@@ -133,31 +136,14 @@ def _fetch_answers(origin: str) -> list[Entry]:
 def _summarise(results: list[Result], books: Books, tally: Tally, elapsed_s: float) -> None:
     console = stdout()
     console.print(disposition_table(books.counts, title="Results"))
-    console.print("\nSome of them, as a billing clerk would read them")
-    for disposition in SHOWN:
-        of_it = (one for one in results if one.disposition is disposition and one.reason)
-        # Not the first of them: that is another one each time.
-        if example := min(of_it, key=lambda one: one.patient_control_number or "", default=None):
-            reason = example.reason.text if example.reason else ""
-            console.print(f"  {example.patient_control_number}: {disposition.value}: {reason}")
-    spool = FOLDER / "spool"
-    console.print("\nFiles")
-    for name in ("archive", "quarantine", "in"):
-        count = sum(
-            1 for path in (spool / name).rglob("*.*") if path.is_file() and not path.name.endswith(".reason.json")
-        )
-        meaning = {
-            "archive": "done",
-            "quarantine": "not processed, with the reason beside each",
-            "in": "left: not complete",
-        }
-        console.print(f"  {spool / name}: {count:,} ({meaning[name]})")
+    _show_examples(console, results)
+    _show_files(console)
     posts = sum(tally.attempts.values())
     rate = books.results / elapsed_s if elapsed_s else 0.0
+    spool = FOLDER / "spool"
     console.print(
         f"\n{books.results:,} results from {posts:,} calls ({tally.retries:,} repeats) in {elapsed_s:.1f} s, "
-        f"{rate:,.0f}/s; "
-        f"results: {spool}/out/results.jsonl, acknowledgements: {spool}/out/edi/",
+        f"{rate:,.0f}/s; results: {spool}/out/results.jsonl, acknowledgements: {spool}/out/edi/",
     )
     if books.problems:
         console.print("The books do not balance:")
@@ -168,3 +154,21 @@ def _summarise(results: list[Result], books: Books, tally: Tally, elapsed_s: flo
             f"The books balance: every claim has one result, none twice, and {books.held:,} verdicts are "
             "those that the simulator gave.",
         )
+
+
+def _show_examples(console: Console, results: list[Result]) -> None:
+    console.print("\nSome of them, as a billing clerk would read them")
+    for disposition in SHOWN:
+        of_it = (one for one in results if one.disposition is disposition and one.reason)
+        # Not the first of them: that is another one each time.
+        if example := min(of_it, key=lambda one: one.patient_control_number or "", default=None):
+            reason = example.reason.text if example.reason else ""
+            console.print(f"  {example.patient_control_number}: {disposition.value}: {reason}")
+
+
+def _show_files(console: Console) -> None:
+    console.print("\nFiles")
+    for name, meaning in FOLDERS.items():
+        folder = FOLDER / "spool" / name
+        found = (path for path in folder.rglob("*.*") if path.is_file() and not path.name.endswith(REASON_TAIL))
+        console.print(f"  {folder}: {sum(1 for _ in found):,} ({meaning})")
