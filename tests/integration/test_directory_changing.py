@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.spools import Clock, SpoolFolder, batch, names, take_all
-from worker.sources.leases import Lease, lease, unbroken
+from worker.sources.file_leases import Lease, lease, unbroken
 from worker.x12 import Survey, survey
 
 BOTH_WAYS = pytest.mark.parametrize("ask_kernel", [True, False], ids=["kernel asked", "kernel not asked"])

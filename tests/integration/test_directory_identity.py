@@ -11,7 +11,7 @@ import anyio.to_thread
 import pytest
 
 from tests.spools import Clock, SpoolFolder, batch, names, take_all
-from worker.sources.leases import Lease, lease
+from worker.sources.file_leases import Lease, lease
 
 BOTH_WAYS = pytest.mark.parametrize("ask_kernel", [True, False], ids=["kernel asked", "kernel not asked"])
 

@@ -4,7 +4,7 @@ from concurrent.futures import Future
 
 import msgspec
 
-from worker.sources.leases import Lease
+from worker.sources.file_leases import Lease
 from worker.sources.readiness import Rules, Wait, judge, too_large, wait_for_unlink, wait_for_writer
 from worker.sources.reading import SMALL_BYTES, Candidate, LargeReader, Reading, SurveyOf, Unreadable
 from worker.sources.sightings import Sighting, Sightings

@@ -16,7 +16,7 @@ from worker.claim import Delivery
 from worker.errors import SettingsError, SourceUnavailable
 from worker.ports import Heir
 from worker.sources.examining import Examiner, Place
-from worker.sources.leases import leases_tell
+from worker.sources.file_leases import leases_tell
 from worker.sources.names import passed_over
 from worker.sources.putaway import first_used
 from worker.sources.readiness import Rules, sight_of

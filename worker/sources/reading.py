@@ -17,7 +17,7 @@ from typing import Self
 import msgspec
 
 from worker.claim import CHUNK_BYTES
-from worker.sources.leases import Lease, lease, unbroken, unlease
+from worker.sources.file_leases import Lease, lease, unbroken, unlease
 from worker.sources.readiness import Sight, sight_of
 from worker.x12 import SplitClaim, Survey, read_single
 

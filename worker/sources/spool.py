@@ -20,7 +20,7 @@ from pathlib import Path
 
 from worker.errors import SettingsError, StateError, StorageFull
 from worker.paths import in_words, kind_at, unwritable
-from worker.sources.leases import Mount, mount_of
+from worker.sources.file_leases import Mount, mount_of
 from worker.sources.moves import NO_ROOM, make_folder, open_folder
 from worker.sources.workfolder import WorkFolder
 
