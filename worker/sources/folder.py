@@ -18,7 +18,7 @@ from worker.ports import Heir
 from worker.sources.examining import Examiner, Place
 from worker.sources.file_leases import leases_tell
 from worker.sources.names import passed_over
-from worker.sources.putaway import first_used
+from worker.sources.putaway import first_used, used_again
 from worker.sources.readiness import Rules, sight_of
 from worker.sources.reading import SurveyOf
 from worker.sources.scan import Scan, files_in
@@ -135,12 +135,11 @@ class Folder:
         former = self._spool
         former.work.unlock()  # else our own lock would be in our way
         try:
-            spool = Spool(self._path, self._name, self._heir.will)
+            spool = used_again(self.held, self._path, self._name, self._heir.will)
         except (OSError, SettingsError):
             former.work.relock()
             raise SourceUnavailable(f"input: {self._path} is there again, but cannot be used") from None
         self._scan.end()
-        self.held.use(spool)
         self._use(spool)
         former.close(keep=True)
 

@@ -8,6 +8,7 @@ what it was.
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from errno import errorcode
+from pathlib import Path
 
 import structlog
 
@@ -44,16 +45,26 @@ class PutAway:
         self.use(spool)
 
     def use(self, spool: Spool) -> None:
-        """Work with this spool from now on, and look what lies in it that is not held."""
+        """Work with this spool from now on, and look what lies in it that is not held.
+
+        :raises OSError: if that cannot be read; nothing has changed then.
+        """
+        found = self._found_in(spool)
         self._spool = spool
         self._archive = Archive(spool.archive)
         self._quarantine = Quarantine(spool.quarantine)
-        self.find()
+        self.found = found
 
     def find(self) -> None:
-        """Look through our folder for batches that nobody was given."""
+        """Look through our folder for batches that nobody was given.
+
+        :raises OSError: if it cannot be read.
+        """
+        self.found = self._found_in(self._spool)
+
+    def _found_in(self, spool: Spool) -> deque[Held]:
         given = {held.entry for held in self._held.values()} | self.returned.entries
-        self.found = deque(held for held in held_in(self._spool.work.fd) if held.entry not in given)
+        return deque(held for held in held_in(spool.work.fd) if held.entry not in given)
 
     def done_with(self, held: Held) -> None:
         """Forget one that was looked at, unless it was given out."""
@@ -213,3 +224,18 @@ def first_used(spool: Spool, clock: Callable[[], float], poison_after: int, heir
         place = path_of(spool.work.fd)
         spool.close()
         raise StateError(f"input: cannot read {place}: {errorcode.get(error.errno or 0)}") from None
+
+
+def used_again(held: PutAway, incoming: Path, worker_name: str, will: bytes) -> Spool:
+    """Open the spool anew and go on with it; where that cannot be, `held` stays with the former one.
+
+    :raises OSError: if it cannot be opened or read.
+    :raises worker.errors.SettingsError: if its folders do not belong together.
+    """
+    spool = Spool(incoming, worker_name, will)
+    try:
+        held.use(spool)
+    except OSError:
+        spool.close(keep=True)
+        raise
+    return spool
