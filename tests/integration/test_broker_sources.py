@@ -370,7 +370,7 @@ async def test_a_rabbitmq_queue_deleted_under_us_is_told_and_made_anew(tmp_path:
     assert await nothing_more(source)  # it consumes from now on
     place.remove()
 
-    with pytest.raises(SourceUnavailable, match=r"queue is missing .*--create"), anyio.fail_after(60):
+    with pytest.raises(SourceUnavailable, match=r"the queue '[^']+' is missing .*--create"), anyio.fail_after(60):
         await source.take(1)
     place.put("later.837", batch())
     later = await take(source)
