@@ -1,5 +1,7 @@
 """One claim on its way through its attempts: what it has cost so far. Mutable, in memory; the ledger has a copy."""
 
+import math
+
 from worker.batches import OpenBatch
 from worker.claim import Claim
 from worker.ports import Spent
@@ -12,7 +14,8 @@ class Effort:
     `first_sent_at` is seconds since the epoch; `began` is the steady clock at the first attempt of this
     process, from which the deadline counts. `noted`: the ledger has a row of its own for the claim, so that its
     attempts are noted there and not by how far its batch was sent. `excused` of the attempts were lost to an outage
-    that had been noticed, and do not count against the claim.
+    that had been noticed, and do not count against the claim; `failed_at` is the steady clock at the end of its first
+    attempt that has to be repeated, infinite before.
     """
 
     __slots__ = (
@@ -22,6 +25,7 @@ class Effort:
         "began",
         "claim",
         "excused",
+        "failed_at",
         "first_sent_at",
         "noted",
         "repeated",
@@ -35,6 +39,7 @@ class Effort:
         self.ambiguous_attempts = claim.ambiguous_attempts
         self.first_sent_at = claim.first_sent_at
         self.began: float | None = None
+        self.failed_at = math.inf
         self.noted = claim.generation > 1 or claim.attempts > 0 or claim.due_at > 0
         self.repeated = claim.attempts > 0
 

@@ -121,7 +121,8 @@ class Submitter:
 
     def _begin(self) -> Effort | None:
         """Take the claim whose turn it is, for the slot that was acquired."""
-        effort = self._turns.pop()
+        # Trials are few: claims that fail each time, whatever the service does for others, must not take them all.
+        effort = self._turns.pop() if self._pace.gate.is_open else self._turns.pop(most_repeats=1)
         if effort is None:
             self._pace.limiter.release(Signal.IGNORE, 0.0)
             return None
@@ -216,6 +217,7 @@ class Submitter:
         if verdict.disposition is not None:
             self._recorder.answered(effort, verdict, latency_s=latency_s)
             return
+        effort.failed_at = min(effort.failed_at, self._steady())
         if not self._pace.gate.is_open:
             effort.excused += 1  # a trial, or under way when the gate was shut: it is the outage's, not the claim's
         decision = self._decide(effort, verdict)
@@ -240,7 +242,14 @@ class Submitter:
         return self._pace.policy.decide(counted, self._elapsed_s(effort), floor_s=verdict.retry_after_s or 0)
 
     def _elapsed_s(self, effort: Effort) -> float:
-        """Seconds since the first attempt of this process, without those in which the gate was shut."""
+        """Seconds since the first attempt of this process, without those in which the gate was shut.
+
+        Those count for a claim that fails trial after trial, each begun after a healthy probe, while others sent after
+        it were answered: it is the claim that the service fails on, and a batch's last ones like it would have no end.
+        """
         if effort.began is None:
             return 0.0
-        return self._steady() - effort.began - self._pace.gate.shut_time(effort.began)
+        elapsed_s = self._steady() - effort.began
+        if effort.excused > self._pace.policy.most_attempts and effort.failed_at < self._pace.watch.last_answered:
+            return elapsed_s
+        return elapsed_s - self._pace.gate.shut_time(effort.began)

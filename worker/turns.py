@@ -18,7 +18,7 @@ from worker.claim import Claim
 from worker.effort import Effort
 from worker.flow.bell import Bell
 from worker.flow.budget import RetryBudget
-from worker.flow.share import FreshShare
+from worker.flow.share import MOST_REPEATS, FreshShare
 
 LOW_WATER = 64
 SHORTEST_PAUSE_S = 0.01
@@ -86,9 +86,9 @@ class Turns:
             with anyio.move_on_after(self._pause_s()):
                 await self._changed.wait()
 
-    def pop(self) -> Effort | None:
-        """Take the next claim; None if there is none right now."""
-        if self._repeat_allowed() and not (self._share.owed and self._fresh_allowed()):
+    def pop(self, *, most_repeats: int = MOST_REPEATS) -> Effort | None:
+        """Take the next claim, after so many repeats in a row a fresh one if possible; None if there is none now."""
+        if self._repeat_allowed() and not (self._share.owed(most_repeats) and self._fresh_allowed()):
             return self._pop_repeat()
         return self._pop_fresh() if self._fresh_allowed() else None
 

@@ -111,3 +111,66 @@ def test_a_token_that_comes_late_starts_the_work_without_anybodys_help() -> None
         return taken_meanwhile, sorted(ordinal for _, ordinal in api.calls)
 
     assert run(scenario(), threads=True) == (0, list(range(1, 21)))
+
+
+class PoisonedApi(ScriptedApi):
+    """Fails at once on the first few claims of the first batch, each time, and accepts all others in their time."""
+
+    def __init__(self, poisoned: int) -> None:
+        def fails(claim: Claim) -> bool:
+            return claim.batch.name == "first.837" and claim.ordinal <= poisoned
+
+        super().__init__(lambda claim, _number: UNAVAILABLE if fails(claim) else ACCEPTED)
+        self._fails = fails
+
+    async def attempt(self, claim: Claim) -> Verdict:
+        self._latency_s = 0.05 if self._fails(claim) else 2.4
+        return await super().attempt(claim)
+
+
+@pytest.mark.fault(89)
+@pytest.mark.parametrize("poisoned", [2, 4, 20])
+def test_claims_that_fail_each_time_are_an_outage_to_no_others(poisoned: int) -> None:
+    """Alone they look like an outage; with the next batch the gate opens, though they are tried along with it."""
+
+    async def scenario() -> tuple[float, list[str]]:
+        source, sink, given = MemorySource(), MemorySink(), settings(most=64)
+        source.put("first.837", b"".join(generate(GeneratorSpec(claims=100))))
+        pipeline = Pipeline(
+            given, Neighbours(source, MemoryLedger(), [sink], PoisonedApi(poisoned)), pace(given), Tally()
+        )
+        await pipeline.open_sinks()
+        async with anyio.create_task_group() as group:
+            group.start_soon(pipeline.run)
+            await anyio.sleep(300)
+            assert pipeline.gate.reasons.keys() == {"outage"}
+            source.put("second.837", b"".join(generate(GeneratorSpec(claims=200, first_ordinal=5000))))
+            put_at = anyio.current_time()
+            with anyio.fail_after(3_600):
+                while "second.837" not in [one.name for one in source.settled]:  # noqa: ASYNC110 - it tells nobody
+                    await anyio.sleep(1)
+            took_s = anyio.current_time() - put_at
+            await anyio.sleep(7_200)
+            pipeline.drain()
+        return took_s, sorted(delivery.name for delivery in source.settled)
+
+    took_s, settled = run(scenario(), threads=True)
+
+    assert took_s < 180  # one probe or two, a minute apart at most
+    assert settled == ["first.837", "second.837"]
+
+
+@pytest.mark.fault(89)
+@pytest.mark.parametrize("poisoned", [2, 5])
+def test_the_last_claims_of_a_run_end_although_they_alone_keep_the_gate_shut(poisoned: int) -> None:
+    async def end_in_time(_pipeline: Pipeline, _source: MemorySource) -> None:
+        with anyio.fail_after(3 * 3_600):
+            await anyio.sleep_forever()
+
+    api = ScriptedApi(lambda claim, _number: UNAVAILABLE if claim.ordinal <= poisoned else ACCEPTED)
+    results = results_after(api, 50, settings(), beside=end_in_time)
+
+    ended = {result.disposition for result in results[:poisoned]}
+    assert ended == {Disposition.UNDELIVERED}
+    assert {result.disposition for result in results[poisoned:]} == {Disposition.ACCEPTED}
+    assert len(api.calls) < 50 + 60 * poisoned

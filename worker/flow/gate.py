@@ -23,6 +23,7 @@ Several reasons can hold at once; the gate is open when none does. Half-open let
 service. While it is not open a claim's deadline stands still (design.md §7).
 """
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable
 from enum import StrEnum
@@ -81,6 +82,7 @@ class Gate:
         self._clock = clock
         self._on_change = on_change
         self._reasons: dict[ShutReason, str] = {}
+        self.tried_since = math.inf  # when it was last half-opened
         self._trying = False
         self._trials = 0
         self._trials_at = 0.0
@@ -132,11 +134,12 @@ class Gate:
         if tried is None or self._trying:
             return
         self._trying = True
-        self._grant_trials(self._clock())
+        self.tried_since = self._clock()
+        self._grant_trials(self.tried_since)
         self._tell(tried, self._reasons[tried])
 
     def trial_succeeded(self) -> None:
-        """Withdraw every reason that a trial can settle; called when an attempt got an answer while half-open."""
+        """Withdraw every reason that a trial can settle; called when one got an answer, though another was lost."""
         for reason in [reason for reason in self._reasons if reason in PROBED]:
             self.open(reason)
 

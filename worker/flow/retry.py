@@ -50,6 +50,7 @@ class RetryPolicy:
     """Decides about one claim at a time and remembers nothing."""
 
     def __init__(self, settings: RetrySettings) -> None:
+        self.most_attempts = settings.max_attempts
         self._wait = _Floor() + wait_random_exponential(multiplier=settings.base_s, max=settings.max_s)
         self._attempts = stop_after_attempt(settings.max_attempts)
         self._deadline = stop_before_delay(settings.deadline_s)

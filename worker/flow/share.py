@@ -28,10 +28,9 @@ class FreshShare:
         self._repeats = 0  # in a row
         self._fresh_at = -math.inf
 
-    @property
-    def owed(self) -> bool:
-        """Whether the next one should be fresh if any may go."""
-        return self._repeats >= MOST_REPEATS
+    def owed(self, most_repeats: int = MOST_REPEATS) -> bool:
+        """Tell whether the next one should be fresh if any may go: after so many repeats in a row."""
+        return self._repeats >= most_repeats
 
     def next_at(self, taken_up: float) -> float:
         """Say when the next fresh claim may go, with this share of the room taken up by claims between two attempts."""

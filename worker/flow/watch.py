@@ -26,7 +26,7 @@ class Watch:
     """Shuts the gate on an outage, refused credentials or a row of request faults, and ends its trials.
 
     `restart` is called when an outage begins: the limiter starts slowly again. `failures` are the last few that led
-    to what shut the gate.
+    to what shut the gate. `last_answered` is when the attempt began that was begun last of those answered.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Watch:
         self._outage = OutageDetector()
         self._faults = FaultRow()
         self._shut_at = float("-inf")
+        self.last_answered = float("-inf")
         self.failures: deque[Failure] = deque(maxlen=MOST_FAILURES)
 
     @property
@@ -55,8 +56,15 @@ class Watch:
             # No sign of scarce capacity to the limiter, but a portal that answers all with its page is an outage.
             signal = Signal.LOST
         now = self._clock()
-        if now - latency_s < self._shut_at:
-            return  # a straggler: what shut the gate is already known, and what opens it must be newer
+        began = now - latency_s
+        if signal is Signal.OK:
+            self.last_answered = max(self.last_answered, began)
+        if began < self._shut_at:
+            # A straggler: what shut the gate is known. Only a trial says more: one claim that fails quickly, each time,
+            # must not keep the gate shut against those whose answers take longer.
+            if signal is Signal.OK and not request_fault and began >= self._gate.tried_since:
+                self._trial_succeeded()
+            return
         if signal is Signal.LOST or request_fault:
             self._remember(verdict)
         if signal is Signal.OK:
@@ -91,8 +99,11 @@ class Watch:
         elif request_fault and "request_fault" in self._gate.reasons:
             self._shut("request_fault", "a trial was refused as well")
         elif self._gate.state is GateState.HALF_OPEN:
-            self.failures.clear()
-            self._gate.trial_succeeded()
+            self._trial_succeeded()
+
+    def _trial_succeeded(self) -> None:
+        self.failures.clear()
+        self._gate.trial_succeeded()
 
     def _lost(self, now: float) -> None:
         if self._gate.state is GateState.HALF_OPEN:

@@ -138,7 +138,12 @@ class RetrySettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     )
     max_s: Annotated[float, Meta(gt=0, description="Longest pause between two attempts.")] = 60.0
     deadline_s: Annotated[
-        float, Meta(gt=0, description="A claim gets no attempt later than this after its first; stops while paused.")
+        float,
+        Meta(
+            gt=0,
+            description="No attempt of a claim later than this after its first; stops in pauses, "
+            "but not if it fails all trials.",
+        ),
     ] = 900.0
     budget_ratio: Annotated[
         float, Meta(ge=0, le=1, description="Most of all attempts that may be repeats, beyond 10 a second.")
