@@ -261,11 +261,31 @@ def test_an_interchange_whose_header_is_damaged_is_no_junk_whatever_its_delimite
     assert refusal_of(survey([batch() + second])) == "segments_outside_interchange"
 
 
+def test_an_iea_without_terminator_takes_in_no_interchange_with_delimiters_of_its_own() -> None:
+    second = batch().translate(bytes.maketrans(b"*:~", b"|>!"))
+
+    assert refusal_of(survey([batch().rstrip()[:-1] + b"*\n" + second])) == "segments_outside_interchange"
+    assert codes_of(survey([batch().rstrip()[:-1] + b"*\n"])) == ["trailing_elements"]
+
+
 def test_an_interchange_after_junk_is_still_read() -> None:
     found = survey([batch() + b"-- next --\n" + batch()])
 
     assert (found.refusal, found.interchanges, found.claims) == (None, 2, 2)
     assert codes_of(found) == ["trailing_junk"]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [(b"CLX", "boundary_missing"), (b"CLM ", "boundary_missing"), (b"\0CLM", "segment_id_garbled")]
+)
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_lost_claim_that_was_its_sets_only_one_refuses_the_batch(name: bytes, code: str, *, cut: bool) -> None:
+    data = batch(TWO_SETS).replace(b"CLM", name, 1)
+
+    found = survey([data[:-5] if cut else data])
+
+    assert refusal_of(found) == ("incomplete" if cut else code)
+    assert found.claims == 1
 
 
 def test_a_claim_outside_any_set_is_counted_and_told() -> None:

@@ -11,6 +11,7 @@ refuses the whole batch (`Survey.refusal`)
 ``control_number_mismatch``     IEA02 is not ISA13
 ``segments_outside_interchange`` segments of an envelope or claims stand after the last IEA
 ``no_claims``                   no CLM in the whole batch
+``boundary_missing``, ``segment_id_garbled`` as below, of a set without any CLM: no claim is left to be refused for it
 ------------------------------- ---------------------------------------------------------------------------
 refuses the claims of a transaction set (`Survey.refused_sets`)
 -----------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from worker.x12.values import Finding, Survey
 MOST_ST02 = 10_000  # remembered per group, to find duplicates
 
 GUIDES = (b"005010X222A1", b"005010X223A2")
+_OF_LOST_CLAIMS = frozenset({"segment_id_garbled", "boundary_missing"})
 
 
 def survey(chunks: Iterable[bytes]) -> Survey:
@@ -61,9 +62,10 @@ class _Surveyor:
         self._interchange = self._group = self._set = b""  # the control number of what is open
         self._in_interchange = self._in_group = self._in_set = self._in_837 = False
         self._guide = self._other_set = b""
-        self._groups_before = self._sets_before = self._segments_before = 0
+        self._groups_before = self._sets_before = self._claims_before = self._segments_before = 0
         self._seen_st02: set[bytes] = set()
         self._losses: LossFinder | None = None  # while an 837 is open
+        self._unheard: Finding | None = None  # why a set is refused that has no claim to say so
 
     def outcome(self) -> Survey:
         """Say what the whole pass has shown."""
@@ -79,6 +81,7 @@ class _Surveyor:
             self._findings.add(warning("trailing_junk"))
         if not self._claims:
             refusal = refusal or no_claims(self._other_set)
+        refusal = refusal or self._unheard
         return Survey(
             complete=refusal is None or refusal.code != "incomplete",
             refusal=refusal,
@@ -129,6 +132,7 @@ class _Surveyor:
         self._end_set("missing_se")
         self._sets += 1
         self._in_set = True
+        self._claims_before = self._claims
         self._segments_before = self._segments.counted
         elements = self._segments.elements(block, 4)
         self._set, guide = elements[2].strip(), elements[3].strip()
@@ -189,8 +193,11 @@ class _Surveyor:
 
     def _iea(self, block: bytes) -> None:
         self._end_group("missing_ge")
-        _, count, control, *_ = self._segments.elements(block, 3)
-        if control.strip() != self._interchange:
+        _, count, control, *more = self._segments.elements(block, 3)
+        if b"".join(more).strip():
+            # An IEA without its terminator takes in the next interchange, if that has another one.
+            self.refusal = error("segments_outside_interchange", self._interchanges)
+        elif control.strip() != self._interchange:
             torn = self._reader.unterminated
             self.refusal = error("incomplete" if torn else "control_number_mismatch", self._interchanges)
         else:
@@ -205,6 +212,9 @@ class _Surveyor:
         self._close_set()
 
     def _close_set(self) -> None:
+        refusal = self._refused_sets.get(self._sets) if self._in_set else None
+        if refusal is not None and refusal.code in _OF_LOST_CLAIMS and self._claims == self._claims_before:
+            self._unheard = self._unheard or refusal
         self._in_set = self._in_837 = False
         self._losses = None
 
