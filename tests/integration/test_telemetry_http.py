@@ -100,7 +100,7 @@ async def test_an_address_in_use_is_a_problem_of_the_settings() -> None:
             async with serve_probes(address, Tally(), ready):
                 pytest.fail("it listens")
 
-    assert "in use" in str(caught.value)
+    assert f"cannot listen on {address}: Address already in use; choose another" in str(caught.value)
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1:0", "nowhere"])

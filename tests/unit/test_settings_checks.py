@@ -91,6 +91,12 @@ def test_what_cannot_be_meant_is_one_named_problem(flags: dict[str, object], nam
     assert found.startswith(f"{name}:")
 
 
+def test_a_proxy_is_asked_for_in_the_form_that_it_has() -> None:
+    (problem,) = problems({"api.proxy": "proxy.example:3128"})
+
+    assert problem.startswith("api.proxy: must be an origin like http://host:port, got")
+
+
 @pytest.mark.parametrize(
     "flags",
     [

@@ -43,7 +43,8 @@ def http_problem(url: str, *, origin: bool = False, userinfo: bool = False) -> s
     """
     parts = _split(url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        return f"must be {'an origin' if origin else 'a URL'} like https://host{'' if origin else '/path'}"
+        form = "http://host:port" if userinfo else "https://host" if origin else "https://host/path"
+        return f"must be {'an origin' if origin else 'a URL'} like {form}"
     if "@" in parts.netloc and not userinfo:
         return "must not hold a user or password"
     if origin and (parts.path not in ("", "/") or parts.query or parts.fragment):

@@ -10,6 +10,7 @@
 It shows numbers and never claim content, takes no input, and listens on loopback unless told otherwise.
 """
 
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
@@ -55,7 +56,7 @@ async def serve_probes(address: str, tally: Tally, readiness: Readiness) -> Asyn
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            reason = error.strerror or type(error).__name__
+            reason = _in_words(error)
             raise _refused(f"cannot listen on {address}: {reason}; choose another address, or none") from None
         bound = runner.addresses[0]
         yield bound[0], bound[1]
@@ -108,3 +109,10 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
 def _json(content: object, *, status: int = 200) -> web.Response:
     body = msgspec.json.encode(content)
     return web.Response(body=body, status=status, content_type="application/json")
+
+
+def _in_words(error: OSError) -> str:
+    """Say why, in the system's words; of a taken address the loop writes a sentence of its own into `strerror`."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or type(error).__name__
