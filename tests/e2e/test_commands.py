@@ -397,6 +397,7 @@ def test_a_demo_that_is_stopped_says_so_and_not_that_its_books_do_not_balance(si
             "--to: no broker is known for 'kafka:', known are amqp:, nats:, redis:, sqs:",
         ),
         ("retry --since 5m --until 12h", "--since: must be before --until"),
+        ("bench --json nowhere/figures.json", "--json: cannot write nowhere/figures.json: No such file or directory"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_told_with_what_is_meant(site: Site, command: str, told: str) -> None:

@@ -67,6 +67,8 @@ def bench(
 
     Nothing leaves this machine: a stub in a second process plays the API.
     """
+    if json is not None:
+        _look_at_target(json)
     if limiter:
         if compare is not None or growth or latency or peers:
             others = "--compare, --growth, --latency and --peers"
@@ -109,6 +111,17 @@ def _read(path: Path) -> list[Figure]:
         raise SettingsError(
             [f"--compare: {path} holds no figures of `bench --json` ({type(error).__name__})"]
         ) from None
+
+
+def _look_at_target(path: Path) -> None:
+    """See that the figures can be written, before minutes are spent on them.
+
+    :raises SettingsError: if they cannot.
+    """
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise SettingsError([f"--json: cannot write {path}: {error.strerror}"]) from None
 
 
 def _row(figure: Figure) -> list[str]:
