@@ -106,7 +106,9 @@ def _in_words(kind: Any) -> str:
 async def _serve(config: SimulatorConfig, host: str, port: int, any_host: bool) -> None:
     def announce(origin: str) -> None:
         typer.echo(f"simulator: {origin}")
-        stderr().print(f'client id "{config.client_id}", the documented secret; Ctrl-C ends it')
+        # No secret of anybody's: it stands in config/local.toml, and whoever plays with curl needs it.
+        login = f'client id "{config.client_id}", secret "{config.client_secret}"'
+        stderr().print(f'{login}: a worker whose environment is "simulator" has both by default; Ctrl-C ends it')
 
     try:
         async with anyio.create_task_group() as group:
