@@ -79,8 +79,8 @@ class Verdict(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     `at_the_end` is the disposition if no attempt is left. `overload` marks a loss that speaks of the
     service's capacity (5xx, 429), as opposed to one that speaks of this claim, `request_fault` what speaks against
     query or settings rather than the claim; several in a row shut the gate. `no_answer`: a page, rubbish, a gateway's
-    word; most of them are an outage. `names_claim`: the answer is about this claim and no other, its 277CA says so.
-    `retry_after_s`: seconds the server asked everybody to wait, already capped.
+    word, an internal error under HTTP 200; most of them are an outage. `names_claim`: the answer is about this claim
+    and no other, its 277CA says so. `retry_after_s`: seconds the server asked everybody to wait, already capped.
     """
 
     disposition: Disposition | None

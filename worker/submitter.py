@@ -205,7 +205,9 @@ class Submitter:
 
     def _count(self, effort: Effort, verdict: Verdict, *, charged: bool) -> None:
         effort.attempts += charged
-        unknown = verdict.no_answer or verdict.attempt_class is AttemptClass.AMBIGUOUS
+        ambiguous = verdict.attempt_class is AttemptClass.AMBIGUOUS
+        # Where a repeat is not safe, what was ambiguous is definitive, and still nobody knows.
+        unknown = ambiguous or (verdict.no_answer and verdict.disposition is not None)
         effort.ambiguous_attempts += charged and unknown
         self._tally.attempted(verdict.attempt_class.value, verdict.http_status, retry=effort.repeated)
         effort.repeated = True

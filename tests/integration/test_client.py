@@ -116,7 +116,7 @@ class TestAnswers:
         ):
             verdict = await client.attempt(make_claim())
 
-        assert verdict.disposition is Disposition.REVIEW
+        assert (verdict.disposition, verdict.at_the_end) == (None, Disposition.REVIEW)
         assert (len(server.requests), elsewhere.connections) == (1, 0)
 
     @pytest.mark.fault(92)

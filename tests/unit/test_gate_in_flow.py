@@ -8,10 +8,13 @@ from tests.virtualtime import run
 from worker.claim import Claim
 from worker.errors import Ambiguous, TokenUnavailable
 from worker.pipeline import Neighbours, Pipeline
-from worker.result import AttemptClass, Disposition, Reason, Verdict
+from worker.precheck.evidence import HttpAnswer, Rules
+from worker.precheck.verdict import judge
+from worker.result import Disposition, Reason, Verdict
 from worker.simulator.generator import GeneratorSpec, generate
 from worker.tally import Tally
 from worker.testing import MemoryLedger, MemorySink, MemorySource, ScriptedApi
+from worker.x12 import ClaimFacts
 
 QUERY_REFUSED = Verdict(
     disposition=Disposition.REJECTED,
@@ -53,17 +56,21 @@ def test_an_outage_that_begins_when_no_claim_is_left_ends_with_the_next_claim() 
     assert sorted(run(scenario(), threads=True)) == ["first.837", "second.837"]
 
 
-@pytest.mark.fault(84)
-def test_a_page_to_sign_in_instead_of_answers_is_an_outage_and_costs_no_claim_its_attempts() -> None:
-    page = Verdict(
-        disposition=None,
-        reason=Reason("not_json", "The service answered with something that is no answer.", "http"),
-        attempt_class=AttemptClass.AMBIGUOUS,
-        at_the_end=Disposition.REVIEW,
-        no_answer=True,
-        http_status=200,
-    )
+SIGN_IN = HttpAnswer(200, b"<html>", "text/html")
+REDIRECT = HttpAnswer(302, b"", None)
+INTERNAL = HttpAnswer(200, b'{"data":null,"errors":[{"extensions":{"classification":"INTERNAL_ERROR"}}]}')
 
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(SIGN_IN, id="page to sign in", marks=pytest.mark.fault(84)),
+        pytest.param(REDIRECT, id="redirect", marks=pytest.mark.fault(91)),
+        pytest.param(INTERNAL, id="internal error in HTTP 200", marks=pytest.mark.fault(82)),
+    ],
+)
+def test_what_says_nothing_of_any_claim_is_an_outage_and_costs_none_its_attempts(answer: HttpAnswer) -> None:
+    page = judge(answer, ClaimFacts(), Rules())
     told = [page]
 
     async def sign_in(_pipeline: Pipeline, _source: MemorySource) -> None:

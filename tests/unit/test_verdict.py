@@ -598,10 +598,14 @@ def test_a_claim_that_is_too_large_says_nothing_about_the_others() -> None:
 
 @pytest.mark.fault(91)
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
-def test_a_redirect_goes_to_a_person(status: int) -> None:
+def test_a_redirect_is_a_portals_word_and_in_the_end_for_a_person(status: int) -> None:
     verdict = judged(envelope(members()), status)
+    unrepeatable = judged(envelope(members()), status, rules=Rules(safe_to_repeat=False))
 
-    assert (verdict.disposition, code_of(verdict)) == (_D.REVIEW, "unexpected_redirect")
+    assert again(verdict)
+    assert verdict.no_answer
+    assert (verdict.at_the_end, code_of(verdict)) == (_D.REVIEW, "unexpected_redirect")
+    assert (unrepeatable.disposition, code_of(unrepeatable)) == (_D.REVIEW, "unexpected_redirect")
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 406, 407, 411, 418, 431, 451])
@@ -726,6 +730,7 @@ def test_a_failed_system_is_repeated(status: int, errors: Any) -> None:
     assert again(verdict)
     assert verdict.attempt_class is AttemptClass.TRANSIENT
     assert (code_of(verdict), verdict.at_the_end, verdict.overload) == ("service_error", _D.UNDELIVERED, False)
+    assert verdict.no_answer
 
 
 def test_codes_of_siblings_are_looked_up_in_the_table() -> None:

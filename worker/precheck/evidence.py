@@ -82,6 +82,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     at_the_end: Disposition = Disposition.UNDELIVERED
     overload: bool = False
     request_fault: bool = False
+    no_answer: bool = False
 
 
 class Evidence(msgspec.Struct, frozen=True, gc=False):

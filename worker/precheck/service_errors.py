@@ -71,7 +71,7 @@ def by_errors(evidence: Evidence, rules: Rules) -> Decision | None:
         return None
     if any(map(_is_system_fault, errors)):
         reason = Reason("service_error", "The service reported an internal error instead of an answer.", "graphql")
-        return Decision(None, reason, AttemptClass.TRANSIENT)
+        return Decision(None, reason, AttemptClass.TRANSIENT, no_answer=True)
     if any(map(_is_request_fault, errors)):
         text = "The service refused the query as invalid; the claim itself was not looked at."
         return Decision(Disposition.REJECTED, Reason("query_refused", text, "http"), request_fault=True)

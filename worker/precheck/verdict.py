@@ -10,7 +10,7 @@ The HTTP status first (contract.md §4; RFC 9110 §15):
 500, 503, 429                        again       transient, and the service is short of capacity
 408, 425                             again       transient
 502, 504 and any other 5xx           again       ambiguous, and the service is short of capacity
-3xx                                  review      never followed
+3xx                                  again       ambiguous, in the end review: a portal's word; never followed
 any other 4xx                        review      at fault; 401 and 403 are the client's and do not come here
 1xx, other 2xx, below 100, above 599 again       ambiguous, in the end review: that is not the protocol
 ==================================== =========== =========================================================
@@ -99,7 +99,8 @@ def by_http_status(status: int) -> Decision:
     match status // 100:
         case 3:
             text = f"The service pointed to another address, which is never followed (HTTP {status})."
-            return Decision(Disposition.REVIEW, Reason("unexpected_redirect", text, "http"))
+            reason = Reason("unexpected_redirect", text, "http")
+            return Decision(None, reason, AttemptClass.AMBIGUOUS, at_the_end=Disposition.REVIEW)
         case 4:
             return Decision(Disposition.REVIEW, Reason(code, text, "http"), request_fault=True)
         case 5:
@@ -159,8 +160,8 @@ def _unreadable(fault: str) -> Decision:
 
 def _verdict(answer: HttpAnswer, decision: Decision, evidence: Evidence, rules: Rules) -> Verdict:
     """Join the decision with what a person wants to see of the answer, whichever step decided."""
-    no_answer = decision.attempt_class is AttemptClass.AMBIGUOUS
-    if no_answer and not rules.safe_to_repeat:
+    ambiguous = decision.attempt_class is AttemptClass.AMBIGUOUS
+    if ambiguous and not rules.safe_to_repeat:
         decision = msgspec.structs.replace(
             decision, disposition=Disposition.REVIEW, attempt_class=AttemptClass.DEFINITIVE
         )
@@ -172,7 +173,7 @@ def _verdict(answer: HttpAnswer, decision: Decision, evidence: Evidence, rules: 
         at_the_end=decision.at_the_end,
         overload=decision.overload,
         request_fault=decision.request_fault,
-        no_answer=no_answer,
+        no_answer=decision.no_answer or ambiguous,
         names_claim=bool(evidence.ours),
         retry_after_s=answer.retry_after_s,
         http_status=answer.status,
