@@ -15,7 +15,8 @@ class Effort:
     process, from which the deadline counts. `noted`: the ledger has a row of its own for the claim, so that its
     attempts are noted there and not by how far its batch was sent. `excused` of the attempts were lost to an outage
     that had been noticed, and do not count against the claim; `failed_at` is the steady clock at the end of its first
-    attempt that has to be repeated, infinite before.
+    attempt that has to be repeated, infinite before. `refusals` counts the 403s that it got, `refused_at` is when the
+    first one came.
     """
 
     __slots__ = (
@@ -28,6 +29,8 @@ class Effort:
         "failed_at",
         "first_sent_at",
         "noted",
+        "refusals",
+        "refused_at",
         "repeated",
     )
 
@@ -40,6 +43,8 @@ class Effort:
         self.first_sent_at = claim.first_sent_at
         self.began: float | None = None
         self.failed_at = math.inf
+        self.refusals = 0
+        self.refused_at = math.inf
         self.noted = claim.generation > 1 or claim.attempts > 0 or claim.due_at > 0
         self.repeated = claim.attempts > 0
 

@@ -18,14 +18,23 @@ import anyio
 import structlog
 
 from worker.batches import OpenBatch
-from worker.concluding import broken, given_up, speaks_of_service, unanswered
+from worker.concluding import (
+    FORBIDDEN_PAUSE_S,
+    again_or_not,
+    broken,
+    forbidden,
+    given_up,
+    meant_by_refusal,
+    speaks_of_service,
+    unanswered,
+)
 from worker.crashpoint import crashpoint
 from worker.effort import Effort
 from worker.errors import AttemptFailed, CredentialsRefused, StateError, TokenUnavailable
 from worker.flow.gate import GateState
 from worker.flow.limiter import Signal
 from worker.flow.pace import Pace
-from worker.flow.retry import Again, GiveUp
+from worker.flow.retry import GiveUp
 from worker.flow.room import once_there_is_room
 from worker.lanes import Lanes
 from worker.ports import Api, Ledger
@@ -162,9 +171,8 @@ class Submitter:
                 await self._take_back(effort)
                 return None, 0.0
             except CredentialsRefused as refused:
-                self._pace.watch.credentials_refused(str(refused), refused.correlation_id)
-                await self._take_back(effort)
-                return None, 0.0
+                verdict = await self._refused(effort, refused)
+                return verdict, self._steady() - posted
             else:
                 crashpoint("after_response")
                 signal = Signal.LOST if verdict.overload else Signal.OK
@@ -178,6 +186,20 @@ class Submitter:
             self._tally.in_flight -= 1
             self._pace.limiter.release(signal, taken_s)
             self._pace.watch.heard(signal, taken_s, request_fault=request_fault, verdict=verdict)
+
+    async def _refused(self, effort: Effort, refused: CredentialsRefused) -> Verdict | None:
+        """Pause all for refused credentials, unless it is this claim alone; None while it stays pending."""
+        watch = self._pace.watch
+        match meant_by_refusal(effort, refused, watch, self._steady()):
+            case "claim":
+                effort.attempts += effort.refusals
+                return forbidden(refused.correlation_id)
+            case "later":
+                await self._defer(effort, FORBIDDEN_PAUSE_S)
+            case "credentials":
+                watch.credentials_refused(str(refused), refused.correlation_id)
+                await self._take_back(effort)
+        return None
 
     async def _note_dispatch(self, effort: Effort, now: float) -> None:
         if effort.began is None:
@@ -222,10 +244,10 @@ class Submitter:
         effort.failed_at = min(effort.failed_at, self._steady())
         if not self._pace.gate.is_open:
             effort.excused += 1  # a trial, or under way when the gate was shut: it is the outage's, not the claim's
-        decision = self._decide(effort, verdict)
+        decision = again_or_not(effort, verdict, self._pace, self._steady())
         if isinstance(decision, GiveUp) and speaks_of_service(verdict) and self._pace.watch.outage_suspected:
             effort.excused += 1  # its last attempt must not be one of those by which an outage is told
-            decision = self._decide(effort, verdict)
+            decision = again_or_not(effort, verdict, self._pace, self._steady())
         if isinstance(decision, GiveUp):
             self._recorder.answered(effort, given_up(effort, verdict), latency_s=latency_s)
             return
@@ -238,20 +260,3 @@ class Submitter:
             after_ms=round(decision.after_s * 1000),
         )
         await self._defer(effort, decision.after_s)
-
-    def _decide(self, effort: Effort, verdict: Verdict) -> Again | GiveUp:
-        counted = effort.attempts - effort.excused
-        return self._pace.policy.decide(counted, self._elapsed_s(effort), floor_s=verdict.retry_after_s or 0)
-
-    def _elapsed_s(self, effort: Effort) -> float:
-        """Seconds since the first attempt of this process, without those in which the gate was shut.
-
-        Those count for a claim that fails trial after trial, each begun after a healthy probe, while others sent after
-        it were answered: it is the claim that the service fails on, and a batch's last ones like it would have no end.
-        """
-        if effort.began is None:
-            return 0.0
-        elapsed_s = self._steady() - effort.began
-        if effort.excused > self._pace.policy.most_attempts and effort.failed_at < self._pace.watch.last_answered:
-            return elapsed_s
-        return elapsed_s - self._pace.gate.shut_time(effort.began)

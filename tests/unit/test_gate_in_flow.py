@@ -6,7 +6,7 @@ import pytest
 from tests.unit.test_submitter import ACCEPTED, UNAVAILABLE, pace, results_after, settings
 from tests.virtualtime import run
 from worker.claim import Claim
-from worker.errors import Ambiguous, TokenUnavailable
+from worker.errors import Ambiguous, CredentialsRefused, TokenUnavailable
 from worker.pipeline import Neighbours, Pipeline
 from worker.precheck.evidence import HttpAnswer, Rules
 from worker.precheck.verdict import judge
@@ -181,3 +181,59 @@ def test_the_last_claims_of_a_run_end_although_they_alone_keep_the_gate_shut(poi
     assert ended == {Disposition.UNDELIVERED}
     assert {result.disposition for result in results[poisoned:]} == {Disposition.ACCEPTED}
     assert len(api.calls) < 50 + 60 * poisoned
+
+
+def forbidding(*ordinals: int) -> ScriptedApi:
+    """Answer 403 to these claims, each time and at once, and accept the others in their time."""
+
+    def script(claim: Claim, _number: int) -> Verdict:
+        if claim.ordinal in ordinals:
+            raise CredentialsRefused("forbidden", "the origin forbids the call")
+        return ACCEPTED
+
+    return ScriptedApi(script, latency_s=1.0)
+
+
+@pytest.mark.fault(77)
+def test_a_claim_that_alone_is_forbidden_stops_no_others_and_is_for_a_person() -> None:
+    shut: list[str] = []
+
+    async def note(pipeline: Pipeline, _source: MemorySource) -> None:
+        with anyio.fail_after(3_600):
+            while True:
+                await pipeline.gate.wait_change()
+                shut.extend(pipeline.gate.reasons)
+
+    api = forbidding(40)
+    results = results_after(api, 300, settings(most=8), beside=note)
+
+    (forbidden,) = [result for result in results if result.disposition is not Disposition.ACCEPTED]
+    assert forbidden.ordinal == 40
+    assert (forbidden.disposition, forbidden.http_status, forbidden.attempts) == (Disposition.REVIEW, 403, 3)
+    assert forbidden.reason is not None
+    assert forbidden.reason.code == "forbidden"
+    assert len(api.calls) == 299 + 3
+    assert not shut
+
+
+@pytest.mark.fault(77)
+@pytest.mark.parametrize("ordinals", [range(1, 10), range(40, 50)], ids=["from the start", "in the middle"])
+def test_one_claim_after_another_that_is_forbidden_shuts_the_gate_and_costs_none_anything(ordinals: range) -> None:
+    async def scenario() -> tuple[list[str], int, list[int]]:
+        api = forbidding(*ordinals)
+        source, sink, given = MemorySource(), MemorySink(), settings(most=8)
+        source.put("batch.837", b"".join(generate(GeneratorSpec(claims=ordinals[-1]))))
+        pipeline = Pipeline(given, Neighbours(source, MemoryLedger(), [sink], api), pace(given), Tally())
+        await pipeline.open_sinks()
+        async with anyio.create_task_group() as group:
+            group.start_soon(pipeline.run)
+            await anyio.sleep(60)
+            reasons: list[str] = list(pipeline.gate.reasons)
+            pipeline.drain()
+        return reasons, len(sink.taken), [ordinal for _, ordinal in api.calls]
+
+    reasons, told, calls = run(scenario(), threads=True)
+
+    assert reasons == ["credentials"]
+    assert told == ordinals[0] - 1
+    assert len(calls) < ordinals[-1] + 40

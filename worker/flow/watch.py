@@ -12,6 +12,7 @@ from worker.flow.outage import FaultRow, OutageDetector
 from worker.result import Verdict
 
 MOST_FAILURES = 5
+FORBIDDEN_IN_A_ROW = 5
 
 
 class Failure(NamedTuple):
@@ -39,6 +40,7 @@ class Watch:
         self._faults = FaultRow()
         self._shut_at = float("-inf")
         self.last_answered = float("-inf")
+        self._forbidden = 0  # claims in a row that got their first 403
         self.failures: deque[Failure] = deque(maxlen=MOST_FAILURES)
 
     @property
@@ -59,6 +61,7 @@ class Watch:
         began = now - latency_s
         if signal is Signal.OK:
             self.last_answered = max(self.last_answered, began)
+            self._forbidden = 0
         if began < self._shut_at:
             # A straggler: what shut the gate is known. Only a trial says more: one claim that fails quickly, each time,
             # must not keep the gate shut against those whose answers take longer.
@@ -81,6 +84,16 @@ class Watch:
         if correlation_id is not None:
             self.failures.append(Failure("refused", None, correlation_id))
         self._shut("credentials", text)
+
+    def forbidden(self, *, first: bool) -> bool:
+        """Take note of a 403; `first` if it is the claim's. Whether that may be for the claim's sake, not for ours.
+
+        A firewall in front of the service forbids what it takes for an attack. That is no reason to pause while the
+        service has answered others, unless it forbids one claim after another.
+        """
+        self._forbidden += first
+        answers = self.last_answered > float("-inf")
+        return answers and self._gate.is_open and self._forbidden < FORBIDDEN_IN_A_ROW
 
     def token_unavailable(self, text: str) -> None:
         """Shut the gate: without a token nothing can be sent, and no claim should pay for that."""
