@@ -132,6 +132,18 @@ class TestAnswers:
         assert verdict.disposition is Disposition.REJECTED
 
     @pytest.mark.fault(92)
+    async def test_interim_responses_without_end_are_no_http(self) -> None:
+        async def flood(talk: Conversation) -> None:
+            await talk.receive()
+            while not talk.closed:
+                await talk.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 200)
+
+        error = await failure_of(flood)
+
+        assert isinstance(error, Ambiguous)
+        assert error.code == "bad_http"
+
+    @pytest.mark.fault(92)
     @pytest.mark.parametrize(
         "answer",
         [

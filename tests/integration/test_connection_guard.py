@@ -38,10 +38,14 @@ def run(request: pytest.FixtureRequest) -> Callable[[Main], None]:
 
 
 @asynccontextmanager
-async def exchanging(connector: aiohttp.BaseConnector) -> AsyncIterator[Callable[[str], Awaitable[bytes]]]:
+async def exchanging(
+    connector: aiohttp.BaseConnector, *, total_s: float = 5.0
+) -> AsyncIterator[Callable[[str], Awaitable[bytes]]]:
     """Give a function that posts to an address and returns the body of the answer."""
     async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
-        exchanger = Exchanger(session, proxy=None, timeout=aiohttp.ClientTimeout(total=5), max_response_bytes=1 << 16)
+        exchanger = Exchanger(
+            session, proxy=None, timeout=aiohttp.ClientTimeout(total=total_s), max_response_bytes=1 << 16
+        )
 
         async def post(address: str) -> bytes:
             reply = await exchanger.exchange("POST", URL(address), b"", b"claim")
@@ -294,3 +298,20 @@ class TestWhatTheGuardRestsOn:
 
         assert [type(connection) for connection in connector.taken] == [ResponseHandler] * 3
         assert len(set(connector.taken)) == server.connections == 3
+
+
+@pytest.mark.fault(99)
+def test_a_timeout_on_a_used_connection_is_no_lost_race_however_short(run: Callable[[Main], None]) -> None:
+    async def answer_once(talk: Conversation) -> None:
+        await talk.receive()
+        await talk.answer(200, b"own")
+        await talk.until_closed()
+
+    async def main() -> None:
+        async with FaultServer(answer_once) as server, exchanging(guarded(), total_s=0.2) as post:
+            assert await post(server.origin + "/first") == b"own"
+            with pytest.raises(Ambiguous) as caught:
+                await post(server.origin + "/second")
+            assert (caught.value.code, caught.value.charged) == ("attempt_timeout", True)
+
+    run(main)

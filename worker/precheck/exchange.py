@@ -37,6 +37,7 @@ from worker.errors import Ambiguous
 from worker.precheck.guard import LostRace, WatchedConnection
 
 _SWITCHING = 101
+_MOST_INTERIM = 100  # a server that sends nothing else would keep a core busy until the attempt's time is up
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
@@ -125,6 +126,8 @@ class Exchanger:
             message, content = await _head(protocol)
             return await self._read_reply(message, content, connection, expiry)
         except LostRace:
+            if expiry.due:  # we ended it: with a time-out of less than a second that looks like a race
+                raise Ambiguous("attempt_timeout") from None
             raise Ambiguous("idle_connection_lost", charged=False) from None
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
             raise Ambiguous("attempt_timeout" if expiry.due else _failure_code(error)) from None
@@ -178,10 +181,11 @@ def _request(opening: bytes, headers: bytes, body: bytes | None) -> bytes:
 
 async def _head(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:
     """Read the head of the answer, past those that only say that one will come (RFC 9110 §15.2)."""
-    while True:
+    for _ in range(_MOST_INTERIM):
         message, content = await protocol.read()
         if not 100 <= message.code < 200 or message.code == _SWITCHING:
             return message, content
+    raise HttpProcessingError(message="interim responses without end")
 
 
 async def _read_body(message: RawResponseMessage, content: StreamReader, limit: int) -> bytes:
