@@ -5,6 +5,7 @@ started would go on as if nothing had been said, until it was killed. And a loop
 pipe that nobody reads, hears nothing: whoever insists is heard without it.
 """
 
+import atexit
 import os
 import signal
 import threading
@@ -15,8 +16,14 @@ from types import FrameType
 
 
 def end_when_told() -> None:
-    """End the process at once on SIGTERM, as another than process 1 would: a start has nothing that is not on disk."""
+    """End the process at once on SIGTERM, as another than process 1 would: a start has nothing that is not on disk.
+
+    While Python takes itself down it has no listeners any more, and the kernel would have the last word on how the
+    process has ended: from there on, where nothing is left to end, signals are passed over.
+    """
     signal.signal(signal.SIGTERM, _end)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        atexit.register(signal.signal, number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -56,6 +56,9 @@ async def obey_signals(pipeline: Pipeline, tally: Tally) -> None:
                 tally.stopped_by = signal.Signals(number).name
                 log.info("worker.draining", signal=tally.stopped_by, in_flight=tally.in_flight)
                 pipeline.drain()
+                # A drain with nothing to end is over before the echo has come, and then nobody would know it for one.
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(ECHO_S)
 
 
 def _hangup() -> Sequence[signal.Signals]:

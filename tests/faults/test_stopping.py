@@ -165,6 +165,19 @@ def test_a_signal_that_comes_twice_at_once_as_from_timeout_drains(
 
 
 @pytest.mark.fault(15)
+def test_the_echo_of_a_signal_changes_nothing_for_a_worker_that_has_nothing_to_end(site: Site) -> None:
+    idle = site.start("run")
+    wait_until(lambda: idle.has_logged("worker.started"))
+
+    idle.process.send_signal(signal.SIGTERM)
+    time.sleep(ECHO_S / 5)
+    idle.process.send_signal(signal.SIGTERM)
+    idle.wait()
+
+    assert idle.returncode == 0
+
+
+@pytest.mark.fault(15)
 def test_a_worker_under_nohup_outlives_its_terminal(site: Site, slow_simulator: Simulator) -> None:
     put(site.inbox, files=1, claims=5)
     site.environ["PRECHECK_API__BASE_URL"] = slow_simulator.origin

@@ -1,4 +1,6 @@
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import anyio
@@ -26,3 +28,21 @@ async def test_who_listened_for_a_signal_before_the_flow_did_listens_again_after
 
     assert meanwhile is not listener
     assert signal.getsignal(signal.SIGTERM) is listener
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_python_takes_itself_down_does_not_change_how_the_process_has_ended(number: int) -> None:
+    program = f"""
+import os, signal
+from worker.signals import end_when_told
+class Last:
+    def __del__(self, kill=os.kill, pid=os.getpid()):
+        kill(pid, {number:d})
+signal.signal(signal.SIGINT, signal.default_int_handler)
+end_when_told()
+last = Last()
+"""
+
+    ended = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, timeout=60, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
