@@ -56,7 +56,7 @@ def test_a_server_that_is_not_there_is_told_by_check_and_waited_for_by_the_worke
     waited = run.stop(signal.SIGKILL)
 
     assert checked.returncode == 3
-    told = "(ConnectionRefusedError); see whether it runs there, or correct the URL; the worker waits for it"
+    told = "(connection refused); see whether it runs there, or correct the URL; the worker waits for it"
     assert f"cannot be reached {told}" in outputs_of(checked.stdout.decode())[0]
     assert waited.stdout.count(b'"event":"sink.unavailable"') == 2
     for output in (checked.stdout, checked.stderr, waited.stdout, waited.stderr):
