@@ -1,5 +1,6 @@
 """Messages in work keep their leases, whatever a single sign of life comes to."""
 
+import asyncio
 from collections.abc import Hashable, Sequence
 
 import anyio
@@ -63,3 +64,26 @@ async def test_an_engine_without_leases_is_never_asked() -> None:
     engine.lease_s = 0.0
 
     assert await kept_for(600.0, engine) == []
+
+
+class Deaf(Engine):
+    """Takes its cancellation for a connection that was lost, as redis-py can."""
+
+    async def extend(self, handles: Sequence[Hashable]) -> None:
+        try:
+            await anyio.sleep(10.0)
+        except asyncio.CancelledError:
+            raise SourceUnavailable("lost") from None
+
+
+@virtual_time
+async def test_signs_of_life_end_when_told_although_the_library_does_not_hear_it() -> None:
+    with capture_logs() as lines:
+        keeping = asyncio.create_task(keep_leases(Deaf(), lambda: ["message"]))
+        await anyio.sleep(25.0)
+        keeping.cancel()
+        ended, _ = await asyncio.wait((keeping,), timeout=60.0)
+        keeping.cancel()
+
+    assert ended == {keeping}
+    assert lines == []

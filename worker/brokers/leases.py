@@ -5,6 +5,7 @@ is lost all the same (the machine slept, the broker was away) costs a second del
 makes harmless.
 """
 
+import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
@@ -31,7 +32,7 @@ class Extends(Protocol):
 async def keep_leases(engine: Extends, held: Callable[[], Sequence[Hashable]]) -> None:
     """Extend the leases of all that is `held` until cancelled; nothing to do where there are no leases."""
     failing = False
-    while engine.lease_s:
+    while engine.lease_s and not _cancelled():
         await anyio.sleep(max(SHORTEST_S, engine.lease_s / 3))
         handles = held()
         if not handles:
@@ -39,10 +40,16 @@ async def keep_leases(engine: Extends, held: Callable[[], Sequence[Hashable]]) -
         try:
             await engine.extend(handles)
         except SourceUnavailable as error:
-            if not failing:
+            if not failing and not _cancelled():
                 log.warning("input.lease_failed", count=len(handles), detail=str(error))
             failing = True
         except Exception:  # the outermost frame of the task: died of one sign of life, it would give no other
             log.exception("task.failed", task="leases")
         else:
             failing = False
+
+
+def _cancelled() -> bool:
+    """Whether we were told to end: redis-py can take that for a lost connection, and then nobody says it again."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
