@@ -27,17 +27,6 @@ FIRST_WORDS = {"amqps": b"AMQP", "rediss": b"AUTH", "nats": b"CONNECT"}
 INFO = b'INFO {"server_id":"x","version":"2.9.0","auth_required":true,"max_payload":1048576%s}\r\n'
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def ca_file(authority: trustme.CA, tmp_path: Path) -> str:
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    return str(tmp_path / "ca.pem")
-
-
 @asynccontextmanager
 async def listening(engine: str, tls: ssl.SSLContext | None) -> AsyncIterator[tuple[int, list[bytes]]]:
     """Play so much of a broker that its clients speak; gives its port and what it was told first, after the TLS."""
