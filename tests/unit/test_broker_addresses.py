@@ -10,6 +10,9 @@ from worker.brokers.extras import needs_extra
 from worker.brokers.senders import sender_from_url
 from worker.errors import SettingsError
 from worker.postgres.address import parse_address as parse_database_address
+from worker.settings import InputSettings
+from worker.settings.overlaps import _BROKERS
+from worker.sources import inlet_from_url
 
 
 def test_a_url_is_taken_apart_and_its_repr_shows_no_password() -> None:
@@ -103,3 +106,12 @@ def test_an_unknown_broker_is_named_without_what_follows() -> None:
         sender_from_url("kafka://u:hunter2@host", setting="--to", place="x")
 
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("scheme", _BROKERS)
+def test_the_settings_know_where_a_source_takes_from_if_its_url_does_not_say(scheme: str) -> None:
+    parameter, port, default = _BROKERS[scheme]
+
+    address = vars(inlet_from_url(f"{scheme}://host", InputSettings()))["_address"]
+
+    assert (address.port, address[parameter]) == (port, default)
