@@ -79,7 +79,7 @@ def meant_by_refusal(
 def forbidden(correlation_id: str | None) -> Verdict:
     """Say what a claim is that gets a 403 each time while others are answered."""
     text = "The service, or a firewall in front of it, forbids this claim again and again, and no other (HTTP 403)."
-    reason = Reason("forbidden", text, "http")
+    reason = Reason(FORBIDDEN, text, "http")
     return Verdict(disposition=Disposition.REVIEW, reason=reason, http_status=403, correlation_id=correlation_id)
 
 

@@ -2,13 +2,12 @@
 
 import signal
 import sys
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.brokers import NatsPlace, Place
-from tests.e2e.harness import Run, Simulator, Site, log_lines, wait_until
+from tests.e2e.harness import Run, Simulator, Site, fetch, log_lines, wait_until
 from tests.oracle import assert_one_result_each, read_results
 from tests.processes import free_port
 from worker.simulator.folder import write_folder
@@ -23,11 +22,6 @@ def fed(tmp_path: Path, simulator: Simulator) -> Site:
     site = Site(tmp_path / "site", simulator.origin)
     write_folder(site.root / "given", files=FILES, claims_per_file=CLAIMS_A_FILE, spec=GeneratorSpec(claims=1))
     return site
-
-
-def page(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return str(answer.read(), "utf-8")
 
 
 def test_what_enqueue_makes_is_all_that_a_worker_needs(fed: Site, place: Place) -> None:
@@ -67,7 +61,7 @@ def test_a_broker_that_is_away_when_the_worker_starts_is_told_once(fed: Site) ->
     run = fed.start("run", PRECHECK_INPUT__URL="redis://127.0.0.1:9/0?stream=x", PRECHECK_TELEMETRY__HTTP=http)
     wait_until(lambda: run.has_logged("worker.started"))
     wait_until(lambda: run.has_logged("input.unavailable"))
-    wait_until(lambda: "\nprecheck_input_available 0.0\n" in page(f"http://{http}/metrics"))
+    wait_until(lambda: b"\nprecheck_input_available 0.0\n" in fetch(f"http://{http}/metrics")[1])
     run.process.send_signal(signal.SIGTERM)
     run.wait()
 

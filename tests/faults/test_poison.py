@@ -2,6 +2,7 @@
 
 import json
 import signal
+from functools import partial
 
 import pytest
 
@@ -74,6 +75,10 @@ def test_a_file_of_which_every_life_has_answered_some_is_not_suspected_however_m
     hold_against(site, given, *died, done)
 
 
+def has_begun(run: Run) -> bool:
+    return run.has_logged("batch.opened") or run.has_logged("batch.resumed")
+
+
 @pytest.mark.fault(13)
 def test_stopping_in_order_is_no_death(site: Site) -> None:
     put(site.inbox, files=1, claims=600)
@@ -81,7 +86,7 @@ def test_stopping_in_order_is_no_death(site: Site) -> None:
 
     for _ in range(DEATHS + 1):
         run = site.start("run")
-        wait_until(lambda run=run: run.has_logged("batch.opened") or run.has_logged("batch.resumed"))  # type: ignore[misc]  # the run of this turn
+        wait_until(partial(has_begun, run))
         assert run.stop(signal.SIGTERM).returncode == 0
     del site.environ["PRECHECK_FLOW__RATE_PER_S"]
     assert site.run_once().returncode == 0

@@ -389,7 +389,7 @@ class TestNobodyKnows:
 
 async def test_a_thousand_attempts_at_once_wait_for_no_connection() -> None:
     async def answer(talk: Conversation, request: Received) -> None:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # so long that the calls overlap
         await talk.answer(200, REJECTED)
 
     async with (
