@@ -81,11 +81,12 @@ def _prepare_alone(delivery: Delivery, settings: InputSettings) -> Prepared:
     """Prepare one delivery; whatever goes wrong here harms it only."""
     try:
         return _prepare(delivery, settings)
-    except OSError:
-        raise
+    except OSError:  # a file of somebody else's, which a message referred to: by now it is gone, or cannot be read
+        why = LOST
     except Exception:  # the outermost frame of reading a batch: one is put aside, the worker does not end
         log.exception("task.failed", task="batch", batch=delivery.name)
-        return Prepared(delivery, Survey(complete=True, refusal=BROKEN), delivery.sha256 or "", 0, None)
+        why = BROKEN
+    return Prepared(delivery, Survey(complete=True, refusal=why), delivery.sha256 or "", 0, None)
 
 
 def _prepare(delivery: Delivery, settings: InputSettings) -> Prepared:
