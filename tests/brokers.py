@@ -22,7 +22,7 @@ from nats.js.errors import NotFoundError
 from tests import sqs
 from worker import sinks
 from worker.brokers import rabbitmq
-from worker.brokers.attempts import Attempts
+from worker.brokers.deaths import Deaths
 from worker.brokers.messages import Message, message_from
 from worker.brokers.redis import message_of
 from worker.brokers.senders import CLAIMS, sender_from_url
@@ -82,10 +82,8 @@ class Place:
 
     def source(self, *, worker_id: str = "tester", **settings: Any) -> BrokerSource:
         """Make a source on it, each time as a restarted worker would."""
-        attempts = self.root / f"{worker_id}.attempts"
-        source = from_url(
-            self.url, InputSettings(**settings), worker_id=worker_id, attempts=Attempts(attempts), create=True
-        )
+        deaths = self.root / f"{worker_id}.attempts"
+        source = from_url(self.url, InputSettings(**settings), worker_id=worker_id, deaths=Deaths(deaths), create=True)
         assert isinstance(source, BrokerSource)
         return source
 

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from worker import __version__, sinks, sources
-from worker.brokers.attempts import attempts_beside
+from worker.brokers.deaths import deaths_beside
 from worker.brokers.fetched import fetched_folder
 from worker.errors import CredentialsRefused, TokenUnavailable, Unfinished
 from worker.fleet import open_sharing
@@ -159,7 +159,7 @@ async def _source(settings: Settings, ledger: WholeLedger, outputs: Sequence[Sin
         settings.input,
         heir=heir,
         prefetch=settings.flow.max_in_flight,
-        attempts=attempts_beside(settings.state.url, ledger, settings.environment),
+        deaths=deaths_beside(settings.state.url, ledger, settings.environment),
         fetched=fetched_folder(settings.input, settings.state.url, worker_name(settings.state)),
         create=order.create,
     )

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conformance.test_ledger import OTHER_SHA, SHA, arrival, claim, opened, record
 from tests.postgres import Cluster, SharedLedger, cluster
-from worker.brokers.attempts import attempts_beside
+from worker.brokers.deaths import deaths_beside
 from worker.errors import SettingsError, SinkUnavailable, StateHeld
 from worker.ledger import BEFORE_ALL, FleetReads, ParkedClaims, ParkedFilter, note_for_fleet, open_state, read_state
 from worker.ledger.postgres import PostgresLedger
@@ -227,10 +227,10 @@ async def test_a_message_that_got_on_between_two_deaths_is_not_counted_as_poison
     refs = [arrival().ref]
     counts = []
     for number, ledger in enumerate((pair[0], pair[1], pair[0], pair[1])):
-        attempts = attempts_beside("", ledger, "")  # of another worker each time, as after a death
-        await attempts.learn(refs)
-        counts.append(attempts.of(refs[0]))
-        await attempts.begin(refs)
+        deaths = deaths_beside("", ledger, "")  # of another worker each time, as after a death
+        await deaths.learn(refs)
+        counts.append(deaths.of(refs[0]))
+        await deaths.begin(refs)
         batch = (await opened(ledger, total=9)).batch
         if number == 1:
             await ledger.record([record(batch, 1)])

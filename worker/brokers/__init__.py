@@ -7,7 +7,7 @@ references   from a reference to the bytes: ``file:`` below one folder, ``s3:`` 
 fetched      files that references from afar were fetched into, until their batch is settled
 engine       the seams of an engine: `Inlet` for taking, `Sender` for publishing
 held         the messages that are ours, by ref; a redelivery of one is no second delivery
-attempts     how often a message was in work when a worker died; durable before it is in work again
+deaths       how often a message was in work when a worker died; durable before it is in work again
 leases       signs of life for held messages, at a third of the lease
 fitting      results that are larger than a broker takes
 extras       a library that is not installed, told as the extra to install

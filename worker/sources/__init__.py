@@ -13,7 +13,7 @@
 
 from pathlib import Path
 
-from worker.brokers.attempts import Attempts
+from worker.brokers.deaths import Deaths
 from worker.brokers.references import references_of
 from worker.errors import SettingsError
 from worker.ports import Heir, Source
@@ -36,7 +36,7 @@ def from_url(
     worker_id: str | None = None,
     heir: Heir | None = None,
     prefetch: int = PREFETCH,
-    attempts: Attempts | None = None,
+    deaths: Deaths | None = None,
     fetched: Path | None = None,
     create: bool = False,
 ) -> Source:
@@ -44,7 +44,7 @@ def from_url(
 
     `worker_id` names this worker's folder or consumer; by default it is made of host and process. Of a folder: `heir`
     carries over what dead workers knew of its batches. Of brokers:
-    `prefetch` is how many messages are held if the settings do not say, `attempts` is the poison counter,
+    `prefetch` is how many messages are held if the settings do not say, `deaths` is the poison counter,
     `fetched` is the folder for what references from afar lead to, `create` makes what is missing.
 
     :raises worker.errors.SettingsError: if no such source is known.
@@ -63,6 +63,6 @@ def from_url(
         input_settings,
         prefetch=input_settings.prefetch or prefetch,
         references=references_of(input_settings, fetched),
-        attempts=attempts or Attempts(),
+        deaths=deaths or Deaths(),
         create=create,
     )

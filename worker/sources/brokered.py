@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import anyio
 from anyio.lowlevel import checkpoint
 
-from worker.brokers.attempts import Attempts
+from worker.brokers.deaths import Deaths
 from worker.brokers.engine import Inlet
 from worker.brokers.leases import keep_leases
 from worker.brokers.references import BadReference, Fetched, References
@@ -43,7 +43,7 @@ class BrokerSource:
         *,
         prefetch: int,
         references: References,
-        attempts: Attempts,
+        deaths: Deaths,
         create: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -52,8 +52,8 @@ class BrokerSource:
         self._largest_bytes = settings.max_batch_bytes
         self._references = references
         self._following = Following(references, self._make_ready, self._refuse_reference)
-        self._attempts = attempts
-        self._custody = Custody(inlet, attempts, poison_after=settings.poison_after)
+        self._deaths = deaths
+        self._custody = Custody(inlet, deaths, poison_after=settings.poison_after)
         self._create = create
         self._clock = clock
         self._ready: deque[Delivery] = deque()
@@ -74,7 +74,7 @@ class BrokerSource:
         """
         await checkpoint()
         try:
-            await self._attempts.open()
+            await self._deaths.open()
             await self._references.open()
             await self._inlet.open(create=self._create)
         except SourceUnavailable:
@@ -82,7 +82,7 @@ class BrokerSource:
         except SettingsError:
             await self._inlet.close()
             await self._references.close()
-            self._attempts.close()
+            self._deaths.close()
             raise
         else:
             self._connected = self._ever_connected = True
@@ -145,7 +145,7 @@ class BrokerSource:
         await self._custody.give_back(self._custody.refs())
         await self._inlet.close()
         self._connected = False
-        self._attempts.close()
+        self._deaths.close()
 
     async def _filled(self, wait_s: float) -> None:
         """Fetch once. A cancelled caller loses nothing: the fetch goes on, and the next one joins it."""
@@ -175,7 +175,7 @@ class BrokerSource:
         if self._connected:
             return
         try:
-            await self._attempts.open()
+            await self._deaths.open()
             if not self._ever_connected:
                 await self._references.open()
             await self._inlet.open(create=self._create)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Sequence
 import anyio
 import structlog
 
-from worker.brokers.attempts import Attempts
+from worker.brokers.deaths import Deaths
 from worker.brokers.engine import Arrived, Inlet
 from worker.brokers.held import Held
 from worker.brokers.messages import Message, dead_letter, ref_of
@@ -33,9 +33,9 @@ GIVE_BACK_WITHIN_S = 2.0
 class Custody:
     """Messages of one inlet. `freed` rings when there may be room for more, `set_aside` counts the buried."""
 
-    def __init__(self, inlet: Inlet, attempts: Attempts, *, poison_after: int) -> None:
+    def __init__(self, inlet: Inlet, deaths: Deaths, *, poison_after: int) -> None:
         self._inlet = inlet
-        self._attempts = attempts
+        self._deaths = deaths
         self._suspects = Suspects(poison_after)
         self._held = Held()
         self._messages: dict[str, Message] = {}
@@ -90,12 +90,12 @@ class Custody:
         fresh = [ref for ref, deliveries in met.items() if deliveries == 1]
         again = {ref: deliveries for ref, deliveries in met.items() if deliveries > 1}
         try:
-            await self._attempts.learn(list(again))
+            await self._deaths.learn(list(again))
         except SourceUnavailable:
             await self.give_back(list(met))
             raise
         for ref, deliveries in again.items():
-            if (reason := self._suspects.add(ref, self._attempts.of(ref), deliveries)) is not None:
+            if (reason := self._suspects.add(ref, self._deaths.of(ref), deliveries)) is not None:
                 await self.bury(ref, "poison", reason)
         return fresh
 
@@ -106,7 +106,7 @@ class Custody:
         """
         refs = self._suspects.next()
         try:
-            await self._attempts.begin(refs)
+            await self._deaths.begin(refs)
         except SourceUnavailable:
             await self.give_back(refs)
             raise
@@ -123,14 +123,14 @@ class Custody:
         if heard < len(handles):
             log.warning("input.ack_lost", count=len(handles) - heard)
         with contextlib.suppress(SourceUnavailable):
-            await self._attempts.forget(refs)
+            await self._deaths.forget(refs)
 
     async def give_back(self, refs: Sequence[str]) -> None:
         """Give these back to the broker, for anybody; those that are not ours are passed over."""
         begun = [ref for ref in refs if self._suspects.drop(ref)]
         handles = self._dropped(refs)
         with contextlib.suppress(SourceUnavailable):
-            await self._attempts.forgive(begun)
+            await self._deaths.forgive(begun)
         # A broker that does not answer has them free once our session or their lease is over: nobody waits for it.
         with anyio.move_on_after(GIVE_BACK_WITHIN_S):
             await self._inlet.give_back(handles)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.brokers.attempts import Attempts, attempts_file
+from worker.brokers.deaths import Deaths, deaths_file
 from worker.errors import SourceUnavailable
 from worker.sources.suspects import HARD_FACTOR, Suspects
 
@@ -16,36 +16,36 @@ pytestmark = pytest.mark.fault(109)
 
 
 async def counted(file: Path, ref: str) -> int:
-    attempts = Attempts(file)
-    await attempts.open()
+    deaths = Deaths(file)
+    await deaths.open()
     try:
-        return attempts.of(ref)
+        return deaths.of(ref)
     finally:
-        attempts.close()
+        deaths.close()
 
 
-async def test_an_attempt_is_on_disk_once_it_is_begun(tmp_path: Path) -> None:
+async def test_what_is_begun_is_on_disk(tmp_path: Path) -> None:
     file = tmp_path / "state/attempts"
-    attempts = Attempts(file)
-    await attempts.open()
+    deaths = Deaths(file)
+    await deaths.open()
 
-    await attempts.begin(["a"])
+    await deaths.begin(["a"])
 
     assert await counted(file, "a") == 2  # one before it was noted, for it came again
     assert file.stat().st_mode & 0o077 == 0
-    attempts.close()
+    deaths.close()
 
 
 async def test_a_message_given_back_alive_is_forgiven_and_a_settled_one_forgotten(tmp_path: Path) -> None:
     file = tmp_path / "attempts"
-    attempts = Attempts(file)
-    await attempts.open()
-    await attempts.begin(["a", "b"])
-    await attempts.begin(["a", "b"])
+    deaths = Deaths(file)
+    await deaths.open()
+    await deaths.begin(["a", "b"])
+    await deaths.begin(["a", "b"])
 
-    await attempts.forgive(["a", "unknown"])
-    await attempts.forget(["b", "unknown"])
-    attempts.close()
+    await deaths.forgive(["a", "unknown"])
+    await deaths.forget(["b", "unknown"])
+    deaths.close()
 
     assert [await counted(file, ref) for ref in "ab"] == [2, 1]
 
@@ -57,12 +57,12 @@ async def test_deaths_count_anew_once_claims_were_answered_between_them(tmp_path
         return {ref: answers[ref] for ref in refs if ref in answers}
 
     async def died_again() -> list[int]:
-        attempts = Attempts(tmp_path / "attempts", answers=answered)
-        await attempts.open()
-        await attempts.learn(["a", "b"])
-        counts = [attempts.of("a"), attempts.of("b")]
-        await attempts.begin(["a", "b"])
-        attempts.close()
+        deaths = Deaths(tmp_path / "attempts", answers=answered)
+        await deaths.open()
+        await deaths.learn(["a", "b"])
+        counts = [deaths.of("a"), deaths.of("b")]
+        await deaths.begin(["a", "b"])
+        deaths.close()
         return counts
 
     without = [await died_again() for _ in range(3)]
@@ -83,17 +83,17 @@ async def test_notes_of_an_earlier_version_are_read(tmp_path: Path) -> None:
 
 async def test_what_cannot_be_noted_is_not_begun(tmp_path: Path) -> None:
     (tmp_path / "attempts").mkdir()
-    attempts = Attempts(tmp_path / "attempts")
+    deaths = Deaths(tmp_path / "attempts")
 
-    with pytest.raises(SourceUnavailable, match="cannot note attempts"):
-        await attempts.open()
+    with pytest.raises(SourceUnavailable, match="cannot note what is in work"):
+        await deaths.open()
     with pytest.raises(SourceUnavailable):
-        await attempts.begin(["a"])
+        await deaths.begin(["a"])
 
 
 def test_the_counter_stands_beside_a_ledger_that_is_a_file() -> None:
-    assert attempts_file("sqlite:spool/ledger.db") == Path("spool/ledger.db.attempts").absolute()
-    assert attempts_file("postgresql://host/db") is None
+    assert deaths_file("sqlite:spool/ledger.db") == Path("spool/ledger.db.attempts").absolute()
+    assert deaths_file("postgresql://host/db") is None
 
 
 def test_the_killer_among_a_hundred_ends_alone_and_the_innocent_end_well() -> None:

@@ -1,13 +1,15 @@
 """How often a message was in work when a worker died: the poison counter, on disk before the message is in work again.
 
 A broker's own count goes up with every delivery: after a drain, a lost connection, a broker's restart, and for all
-the messages that were in work beside the one that killed the worker. Put aside by that count, good claims would be.
-So a message that comes for the first time costs nothing here; one that comes *again* is noted before it is handed on,
-and the note is taken back if it is given back alive. Deaths count in a row: a batch of which claims were answered
-between two of them gets on, and is begun to be counted anew.
+the messages that were in work beside the one that killed the worker. By that count good claims would be set aside.
 
-Each note has the answers that the batch had when it was begun, too. The notes stand in a small SQLite file beside the
+So a message that comes for the first time costs nothing here; one that comes *again* is noted before it is handed on,
+and the note is taken back if it is given back alive. Deaths count in a row: where claims of a batch were answered
+between two of them, the batch makes progress and its count starts again.
+
+A note also holds how many answers the batch had when it was begun. The notes stand in a small SQLite file beside the
 ledger, or in a ledger that a fleet shares, and are the fleet's then; without either they live as long as this object.
+File and table are named "attempts", after what earlier versions called a message's time in work.
 """
 
 import contextlib
@@ -53,21 +55,21 @@ class KnowsAnswers(Protocol):
         ...
 
 
-def attempts_beside(state_url: str, ledger: KnowsAnswers, environment: str) -> "Attempts":
+def deaths_beside(state_url: str, ledger: KnowsAnswers, environment: str) -> "Deaths":
     """Make the counter of whoever works on this ledger: in it, if it is a fleet's, else beside its file."""
     answers = partial(ledger.answered, environment=environment)
     if isinstance(ledger, SharedNotes):
-        return Attempts(shared=ledger, answers=answers)
-    return Attempts(attempts_file(state_url), answers=answers)
+        return Deaths(shared=ledger, answers=answers)
+    return Deaths(deaths_file(state_url), answers=answers)
 
 
-def attempts_file(state_url: str) -> Path | None:
+def deaths_file(state_url: str) -> Path | None:
     """Name the counter's file beside the ledger; None where the ledger is no file."""
     scheme, _, path = state_url.partition(":")
     return Path(path + ".attempts").absolute() if scheme == "sqlite" and path else None
 
 
-class Attempts:
+class Deaths:
     """The counter; `open` it first. Every method returns once the change is on disk.
 
     `answers` tells how many claims of messages have an answer; without it none is known to make progress.
@@ -162,7 +164,7 @@ class Attempts:
                 await anyio.to_thread.run_sync(work, *args, limiter=self._thread)
         except (sqlite3.Error, OSError):
             raise SourceUnavailable(
-                f"input: cannot note attempts in {self._file}; is there room on the disk?"
+                f"input: cannot note what is in work in {self._file}; is there room on the disk?"
             ) from None
 
     def _open(self, file: Path) -> None:
