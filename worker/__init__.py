@@ -16,6 +16,7 @@ turns                which claim goes next: due repeats, then the open batches i
 submitter            sends what gate, rate and limiter let through
 reserving            notes ahead of time, many at once, that first attempts begin
 lanes                the tasks that make attempts
+attempting           one attempt of a claim, from its note in the ledger to what follows from its end
 precheck             all that knows this API: request, answer, verdict, codes, client, connection guard, token
 concluding           what the end of an attempt means where the service has not said it
 recorder             one durable record and one log line for each result

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 import anyio
 import msgspec
 
+from worker.attempting import Attempter
 from worker.batches import Board
 from worker.bounds import Bounds
 from worker.feed import Feed
@@ -101,7 +102,7 @@ class Pipeline:
             self.intake = self._intake(settings, bounds, force=force)
         else:
             self.intake = self._replay(replay, bounds, safe_to_repeat=safe_to_repeat)
-        self._submitter = Submitter(
+        self._attempter = Attempter(
             neighbours.api,
             ledger,
             self.turns,
@@ -111,6 +112,7 @@ class Pipeline:
             safe_to_repeat=safe_to_repeat,
             steady=steady,
         )
+        self._submitter = Submitter(self.turns, self._recorder, pace, tally, self._attempter.attempt, steady=steady)
         self._settler = Settler(source, ledger, self.board, self.outboxes, pace.gate, tally, on_settled)
 
     def _intake(self, settings: Settings, bounds: Bounds, *, force: bool) -> Intake:
@@ -189,7 +191,7 @@ class Pipeline:
             await self._flow(once=once)
             self._be_over_by(anyio.current_time() + FLUSH_WITHIN_S)
             with anyio.CancelScope(deadline=self._over_by):
-                await self._submitter.give_back(self.board)
+                await self._attempter.give_back(self.board)
                 await self._flushed()
             storing.cancel_scope.cancel()
         with anyio.CancelScope(shield=True):
