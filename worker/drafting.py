@@ -66,9 +66,9 @@ def draft(
         payer_claim_number=verdict.payer_claim_number,
         x12_999=verdict.x12_999,
         x12_277ca=verdict.x12_277ca,
-        received_at=_iso_again(batch.received_at),
-        first_sent_at=None if first_sent_at is None else _iso(first_sent_at),
-        completed_at=_iso(now),
+        received_at=_in_utc_again(batch.received_at),
+        first_sent_at=None if first_sent_at is None else in_utc(first_sent_at),
+        completed_at=in_utc(now),
         latency_ms=None if latency_s is None else round(latency_s * 1000),
         environment=environment,
     )
@@ -90,19 +90,20 @@ def draft_again(batch: Batch, known: Result, *, now: float) -> Result | None:
         duplicate_of=known.result_id,
         attempts=0,
         ambiguous_attempts=0,
-        received_at=_iso(batch.received_at),
+        received_at=in_utc(batch.received_at),
         first_sent_at=None,
-        completed_at=_iso(now),
+        completed_at=in_utc(now),
         latency_ms=None,
     )
 
 
-def _iso(seconds: float) -> str:
+def in_utc(seconds: float) -> str:
+    """Write a time, seconds since the epoch, as the records have it: ISO 8601 in UTC, to the millisecond."""
     milliseconds = round(seconds * 1000)
     return f"{_iso_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
 
 
-_iso_again = lru_cache(maxsize=64)(_iso)  # for what is the same for all claims of a batch
+_in_utc_again = lru_cache(maxsize=64)(in_utc)  # for what is the same for all claims of a batch
 
 
 @lru_cache(maxsize=64)

@@ -190,6 +190,20 @@ def test_status_counts_what_was_done(site: Site) -> None:
     assert [batch["state"] for batch in told["batches"]] == ["done"]
 
 
+def test_the_times_in_the_json_of_status_are_written_as_those_in_the_results(site: Site) -> None:
+    claim_file(site.inbox, "timed", "OK-", 700_006)
+    site.run_once()
+    site.run("pause")
+
+    told, books = (json.loads(site.run("status", *more, "--json").stdout) for more in ((), ("--reconcile",)))
+
+    (result,) = read_results(site.results)
+    assert told["batches"][0]["batch"]["received_at"] == result["received_at"]
+    assert books["shown"][0]["batch"]["received_at"] == result["received_at"]
+    for time in (told["paused"]["since"], told["limit"]["noted_at"]):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", time)
+
+
 def test_status_tells_whether_a_worker_is_running(site: Site) -> None:
     run = site.start("run")
     wait_until(lambda: run.has_logged("worker.started"))

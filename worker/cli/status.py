@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import msgspec
@@ -13,6 +13,7 @@ import typer
 from worker.cli.console import command, disposition_table, plural, rows_table, stdout
 from worker.cli.options import Config, add_command, settings_from
 from worker.cli.summary import told
+from worker.drafting import in_utc
 from worker.ledger import Balance, FleetReads, is_held, ledger_file, read_state
 from worker.limits import LIMIT_NOW, LimitNow, read_limit
 from worker.pausing import Pause
@@ -31,6 +32,7 @@ EPILOG = """Examples:
   precheck-worker status --reconcile"""
 
 COLUMNS = ("batch", "file", "received", "state", "claims", "answered", "in retry", "parked")
+TIMES = ("received_at", "since", "noted_at")
 BALANCE_COLUMNS = ("batch", "file", "state", "claims in", "results", "pending", "parked", "books")
 
 
@@ -73,7 +75,7 @@ def status(
         return _tell_balances(*anyio.run(_balance, settings, only_open, limit), as_json=as_json)
     state = anyio.run(_read, settings, only_open, limit)
     if as_json:
-        typer.echo(msgspec.json.encode(state).decode())
+        _tell_as_json(state)
         return 0
     console = stdout()
     if state.paused is not None:
@@ -155,7 +157,7 @@ def _tell_balances(books: Books, shown: list[Balance], *, as_json: bool) -> int:
     if as_json:
         results = books.results.total()
         sums = (books.batches, books.claims, results, books.pending, books.parked, books.unbalanced)
-        typer.echo(msgspec.json.encode(Reconciliation(*sums, shown)).decode())
+        _tell_as_json(Reconciliation(*sums, shown))
     else:
         console = stdout()
         right = ("claims in", "pending", "parked")
@@ -165,6 +167,17 @@ def _tell_balances(books: Books, shown: list[Balance], *, as_json: bool) -> int:
         console.print(f"\n{equation} ({books.parked:,} of the results parked)")
         console.print(verdict if books.unbalanced else f"the books of all {books.batches:,} balance")
     return 3 if books.unbalanced else 0
+
+
+def _tell_as_json(state: State | Reconciliation) -> None:
+    typer.echo(msgspec.json.encode(_timed(msgspec.to_builtins(state))).decode())
+
+
+def _timed(value: Any) -> Any:
+    """Write times as the result record has them; kept they are seconds since the epoch."""
+    if isinstance(value, dict):
+        return {key: in_utc(one) if key in TIMES and one is not None else _timed(one) for key, one in value.items()}
+    return [_timed(one) for one in value] if isinstance(value, list) else value
 
 
 def _balance_row(one: Balance) -> tuple[str, ...]:
