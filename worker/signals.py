@@ -16,14 +16,23 @@ from types import FrameType
 
 
 def end_when_told() -> None:
-    """End the process at once on SIGTERM, as another than process 1 would: a start has nothing that is not on disk.
+    """End the process at once on SIGTERM or SIGINT, as another than process 1 would: a start has nothing to save.
 
-    While Python takes itself down it has no listeners any more, and the kernel would have the last word on how the
-    process has ended: from there on, where nothing is left to end, signals are passed over.
+    An exception would not do, for one that comes while a library tidies up is printed and forgotten. While Python takes
+    itself down it has no listeners any more, and the kernel would have the last word on how the process has ended: from
+    there on, where nothing is left to end, signals are passed over.
     """
     signal.signal(signal.SIGTERM, _end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell has it ignored in the background
+        signal.signal(signal.SIGINT, _end)
     for number in (signal.SIGTERM, signal.SIGINT):
         atexit.register(signal.signal, number, signal.SIG_IGN)
+
+
+def interrupt_when_told() -> None:
+    """Have SIGINT raise KeyboardInterrupt again, once there is something to be taken down in order."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

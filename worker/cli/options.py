@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from worker.settings import Settings, load
+from worker.signals import interrupt_when_told
 
 Config = Annotated[
     Path | None,
@@ -25,6 +26,7 @@ def add_command(app: typer.Typer, name: str, run: Callable[P, int], epilog: str)
     @wraps(run)
     def ending(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
+            interrupt_when_told()
             code = run(*args, **kwargs)
         except KeyboardInterrupt:
             code = 130
