@@ -212,7 +212,6 @@ class Intake:
         if refusal is None:
             raise ValueError("intake: a sound batch is not refused")
         await self._source.refuse(one.delivery, refusal.code, refusal.text)
-        log.warning("batch.refused", batch=one.delivery.name, code=refusal.code)
 
     async def _board_one(self, one: Prepared, known: OpenedBatch) -> OpenBatch:
         if not known.done and known.total not in (None, one.units):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from tests.brokers import PLACES
 from tests.spools import SpoolFolder, batch, names
@@ -213,6 +214,19 @@ async def test_what_was_refused_is_not_delivered_again(place: Input) -> None:
 
     assert source.set_aside == 1
     assert list(await (await place.open()).take(1, wait=False)) == []
+
+
+async def test_a_refused_batch_is_told_once_with_its_name_and_its_reason(any_place: Input) -> None:
+    any_place.put("a.837", batch())
+    source = await any_place.open()
+    delivery = await take_one(source)
+
+    with capture_logs() as logs:
+        await source.refuse(delivery, "no_claims", "there is no claim")
+
+    assert [(line["batch"], line["code"], line["detail"], line["log_level"]) for line in logs] == [
+        ("a.837", "no_claims", "there is no claim", "warning")
+    ]
 
 
 async def test_a_batch_given_to_one_is_kept_from_everybody_until_it_is_released(any_place: Input) -> None:

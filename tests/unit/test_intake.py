@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from tests.unit.test_submitter import ACCEPTED, pace, settings
 from tests.virtualtime import run
@@ -112,7 +113,7 @@ def test_batches_taken_and_not_opened_are_given_back_by_a_drain() -> None:
     assert run(scenario(), threads=True) == ["0.837", "1.837", "2.837", "late.837"]
 
 
-def test_a_bounded_run_ends_though_all_that_was_taken_was_refused() -> None:
+def test_a_bounded_run_ends_though_all_that_was_taken_was_refused_and_tells_it_once() -> None:
     async def scenario() -> list[str]:
         source = MemorySource()
         source.put("text.837", b"no X12 at all, and long enough to be sure of that")
@@ -125,4 +126,8 @@ def test_a_bounded_run_ends_though_all_that_was_taken_was_refused() -> None:
             await pipeline.run(once=True)
         return [code for _, code, _ in source.refused]
 
-    assert run(scenario(), threads=True) == ["not_x12"]
+    with capture_logs() as logs:
+        codes = run(scenario(), threads=True)
+
+    assert codes == ["not_x12"]
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["input.quarantined"]

@@ -37,7 +37,7 @@ class Source(Protocol):
         ...
 
     async def refuse(self, delivery: Delivery, code: str, text: str) -> None:
-        """Quarantine a batch that can never be processed, with its reason, where a person finds it."""
+        """Quarantine a batch that can never be processed, with its reason, where a person finds it, and log both."""
         ...
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:

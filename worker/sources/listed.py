@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Event
 
 import anyio.to_thread
+import structlog
 from anyio.lowlevel import checkpoint
 
 from worker.claim import Delivery
@@ -93,8 +94,9 @@ class ListedFiles:
         await checkpoint()
 
     async def refuse(self, delivery: Delivery, code: str, text: str) -> None:
-        """Remember why; the file stays where it is."""
+        """Remember why, and tell; the file stays where it is."""
         await checkpoint()
+        structlog.get_logger().warning("batch.refused", batch=delivery.name, code=code, detail=text)
         self.refused.append((delivery.name, code, text))
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:

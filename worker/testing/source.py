@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import anyio
 import msgspec
+import structlog
 from anyio.lowlevel import checkpoint
 
 from worker.claim import Delivery
@@ -73,9 +74,10 @@ class MemorySource:
         self._arrived.set()
 
     async def refuse(self, delivery: Delivery, code: str, text: str) -> None:
-        """Note what was refused, and why."""
+        """Note what was refused, and why; tell as well."""
         await checkpoint()
         if self._held.pop(delivery.ref, None) is not None:
+            structlog.get_logger().warning("input.quarantined", batch=delivery.name, code=code, detail=text)
             self.refused.append((delivery, code, text))
         self._arrived.set()
 

@@ -43,9 +43,9 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "batch.refused",
         "warning",
-        "a batch is no X12 that can be sent; nothing of it was",
-        "batch code",
-        "see the reason in quarantine; correct and deliver again",
+        "a file named to `submit` is no X12 that can be sent; nothing of it was, and it stays where it is",
+        "batch code detail",
+        "correct it and submit it again",
     ),
     Event(
         "batch.lost",
