@@ -31,6 +31,16 @@ def test_submit_succeeds_only_if_every_claim_was_accepted_and_leaves_the_file(si
     assert [result["disposition"] for result in read_results(site.results)] == ["accepted"]
 
 
+def test_a_log_file_of_the_name_that_others_take_for_stdout_is_refused(site: Site) -> None:
+    good = claim_file(site.root / "outgoing", "good", "OK-", 700_007)
+
+    refused = site.run("submit", str(good), "--log-file", "-")
+
+    assert refused.returncode == 2
+    assert b"--log-file: - is no file" in refused.stderr
+    assert not (site.root / "-").exists()
+
+
 def test_submit_of_a_rejected_claim_or_of_no_x12_ends_with_1_and_says_so(site: Site) -> None:
     bad = claim_file(site.root / "outgoing", "bad", "REJ7-", 700_002)
     letter = site.root / "outgoing/letter.txt"

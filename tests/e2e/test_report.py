@@ -38,6 +38,15 @@ def test_a_report_is_one_file_for_its_owner_and_is_replaced_by_force_alone(check
     assert [path.name for path in checked.root.iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_report_to_a_hyphen_goes_to_stdout_and_makes_no_file(checked: Site) -> None:
+    piped = checked.run("report", "-o", "-")
+
+    assert piped.returncode == 0
+    assert (piped.stdout[:15], piped.stdout.rstrip()[-7:]) == (b"<!doctype html>", b"</html>")
+    assert piped.stderr == b"stdout: 60 claims\n"
+    assert not (checked.root / "-").exists()
+
+
 def test_a_link_that_leads_elsewhere_is_not_followed(checked: Site) -> None:
     target = checked.root / "precheck-report.html"
     elsewhere = checked.root / "elsewhere"

@@ -73,6 +73,20 @@ def test_the_table_shows_each_row_and_the_file_holds_it(tmp_path: Path, capsys: 
     assert msgspec.json.decode((tmp_path / "rows.json").read_bytes(), type=list[Row]) == rows
 
 
+def test_rows_for_a_hyphen_go_to_stdout_alone_and_the_table_to_stderr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [Row("sheds", 100, 35.8, 34.5, 0.96, 0.95, 0.011, 0.012, True, 27)]
+
+    print_rows(rows, json=Path("-"))
+
+    told = capsys.readouterr()
+    assert msgspec.json.decode(told.out, type=list[Row]) == rows
+    assert "sheds" in told.err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("beside", [["--growth"], ["--latency"], ["--peers"], ["--compare", "figures.json"]])
 def test_the_table_is_made_alone_for_it_measures_no_machine(beside: list[str]) -> None:
     assert run_command_line(["bench", "--limiter", *beside]) == 2

@@ -11,9 +11,10 @@ from worker.bench.growing import measure_growth
 from worker.bench.latency import measure_latency
 from worker.bench.peers import measure_peers, require_peers
 from worker.bench.runs import measure
-from worker.cli.console import rows_table, stderr, stdout
+from worker.cli.console import rows_table, stderr
 from worker.cli.limitertable import show_limiter
 from worker.cli.options import add_command
+from worker.cli.target import STDOUT, beside, write_json
 from worker.errors import SettingsError
 
 EPILOG = """Examples:
@@ -42,7 +43,9 @@ def bench(
     rounds: Annotated[
         int, typer.Option(min=1, help="Rounds per figure; the table shows medians. With --limiter: seeds, and means.")
     ] = 3,
-    json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures to this file as well, or to stdout (-).")
+    ] = None,
     growth: Annotated[
         bool, typer.Option("--growth", help="Only: cost, start and recovery with a million claims in the ledger.")
     ] = False,
@@ -67,7 +70,7 @@ def bench(
 
     Nothing leaves this machine: a stub in a second process plays the API.
     """
-    if json is not None:
+    if json is not None and json != STDOUT:
         _look_at_target(json)
     if limiter:
         if compare is not None or growth or latency or peers:
@@ -98,9 +101,9 @@ def bench(
         columns.insert(2, "change")
         for figure, row in zip(figures, rows, strict=True):
             row.insert(2, f"x{change[figure.name]:.2f}" if figure.name in change else "-")
-    stdout().print(rows_table("", columns, rows, right=("ratio", "change", "target")))
+    beside(json).print(rows_table("", columns, rows, right=("ratio", "change", "target")))
     if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
+        write_json(json, figures)
     return 0
 
 

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import msgspec
-
 from worker.bench.limiting import LONGEST_RECOVERY_S, Row, table
-from worker.cli.console import rows_table, stderr, stdout
+from worker.cli.console import rows_table, stderr
+from worker.cli.target import beside, write_json
 
 COLUMNS = ("service", "best fixed", "its goodput", "adaptive", "share", "(worst)", "lost", "(worst)", "recovery")
 
@@ -19,13 +18,14 @@ def show_limiter(*, seeds: int, json: Path | None) -> int:
 
 def print_rows(rows: list[Row], *, json: Path | None) -> None:
     """Print the rows under their columns, and write them to a file if asked to."""
-    stdout().print(rows_table("", COLUMNS, [_cells(row) for row in rows], right=COLUMNS[1:]))
-    stdout().print(
+    console = beside(json)
+    console.print(rows_table("", COLUMNS, [_cells(row) for row in rows], right=COLUMNS[1:]))
+    console.print(
         "share: of the best fixed bound's goodput. lost: of the attempts after the first minute; * whatever the load.\n"
         "recovery: from the change to 90 % of what can be had then, at worst.",
     )
     if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(rows)) + b"\n")
+        write_json(json, rows)
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -42,6 +42,8 @@ def logging_to(path: Path | None, settings: TelemetrySettings) -> Iterator[None]
         configure_logs(quiet, sys.stderr)
         yield
         return
+    if path == Path("-"):
+        raise SettingsError(["--log-file: - is no file, and stdout has the summary; name one, /dev/stderr say"])
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Without O_NONBLOCK a FIFO waits for a reader.

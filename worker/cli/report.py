@@ -11,9 +11,10 @@ from typing import Annotated
 import anyio
 import typer
 
-from worker.cli.console import MEANINGS, NO_RESULTS, plural, stderr, stdout
+from worker.cli.console import MEANINGS, NO_RESULTS, plural, stderr
 from worker.cli.options import Config, add_command, settings_from
 from worker.cli.results import Wanted, read, whole, without_phi
+from worker.cli.target import STDOUT, beside
 from worker.errors import SettingsError
 from worker.ledger import Balance, ParkedFilter, read_state
 from worker.paths import kind_at
@@ -44,9 +45,9 @@ def report(
     ] = None,
     reason: Annotated[str | None, typer.Option(help="Only results with this reason code.")] = None,
     batch: Annotated[str | None, typer.Option(help="Only results of the batch with this id or file name.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write, readable by you alone.")] = Path(
-        "precheck-report.html"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file to write, readable by you alone, or - for stdout.")
+    ] = Path("precheck-report.html"),
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
     show_phi: Annotated[
         bool, typer.Option("--show-phi", help="Show identifiers in full; the page is PHI then.")
@@ -60,12 +61,16 @@ def report(
     --show-phi.
     """
     settings = settings_from(config, online=False)
-    if not force and os.path.lexists(output):
+    if output != STDOUT and not force and os.path.lexists(output):
         raise _taken(output)
     wanted = Wanted(frozenset(disposition or ()), reason, batch, None)
     made = anyio.run(_made, settings, wanted, show_phi, str(config or ""))
-    _write(output, render(made).encode("utf-8", "backslashreplace"), force=force)
-    stdout().print(f"{output}: {plural(made.figures.claims, 'claim')}")
+    page = render(made).encode("utf-8", "backslashreplace")
+    if output == STDOUT:
+        typer.echo(page, nl=False)
+    else:
+        _write(output, page, force=force)
+    beside(output).print(f"{'stdout' if output == STDOUT else output}: {plural(made.figures.claims, 'claim')}")
     if not made.figures.claims:
         stderr().print(NO_RESULTS)
     return 0
