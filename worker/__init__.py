@@ -41,7 +41,8 @@ flow                 the decisions about pace: gate, limiter, rate, retry, budge
 settings             every setting, and what must hold between them
 
 Around it
-app                  the composition root: opens the parts, runs them, says how it ended
+app                  runs the worker: the outermost task group, the first token, how it ended
+parts                the composition root: opens the parts that the settings name, and wires them
 pipeline             the task groups of the flow, and its drain
 bounds               how much of a run may be in memory
 pacing               makes the parts of `flow` by the settings

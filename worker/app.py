@@ -1,83 +1,35 @@
-"""The composition root: picks the parts by the settings, wires them, owns the outermost task group and the signals.
-
-Parts are opened in the order in which a mistake in them should be noticed: ledger and sinks first, the input
-last, so that nothing is taken before everything it needs is there.
-"""
+"""Runs the worker: has its parts opened (`worker.parts`), owns the outermost task group, and says how it ended."""
 
 import gc
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from contextlib import AsyncExitStack
 
 import anyio
-import msgspec
 import structlog
 
-from worker import __version__, sinks, sources
-from worker.brokers.deaths import deaths_beside
-from worker.brokers.fetched import fetched_folder
+from worker import __version__
 from worker.errors import CredentialsRefused, TokenUnavailable, Unfinished
-from worker.fleet import open_sharing
-from worker.flow.gate import GateState
-from worker.flow.pace import Pace
-from worker.inheritance import heir_of
-from worker.ledger import ParkedClaims, ParkedFilter, WholeLedger, open_state, worker_name
+from worker.ledger import ParkedFilter
 from worker.limits import keep_limit_noted, remember_limit
 from worker.openfiles import provide_open_files
-from worker.pacing import STEADY, make_pace
-from worker.pipeline import Neighbours, Pipeline
-from worker.ports import Sink, Source
-from worker.precheck import PrecheckClient, open_client
-from worker.reconciliation import Period, begin_period, require_balance
-from worker.replay import NoSource
+from worker.parts import Observer, Order, Parts, open_parts
+from worker.ports import Source
+from worker.reconciliation import require_balance
 from worker.settings import Settings, guarded, warnings_of
 from worker.settling import OnSettled
 from worker.tally import Tally
-from worker.telemetry.http import serve_probes
 from worker.telemetry.watchdog import watch_loop
 from worker.upkeep import (
-    ReadPause,
     end_in_time,
     end_on_refusal,
     gauge,
     keep_to_allowance,
-    look_for_pause,
     obey_pause,
     obey_signals,
-    pause_of,
     purge,
     tell_left_over,
 )
 
 log = structlog.get_logger()
-
-Beside = Callable[[], Coroutine[Any, Any, None]]
-Observer = Callable[[Pipeline, Tally], Coroutine[Any, Any, None]]
-
-
-class _Order(msgspec.Struct, frozen=True):
-    """What is wanted of a run; see `work`."""
-
-    source: Source | None
-    once: bool
-    force: bool
-    replay: ParkedFilter | None
-    create: bool
-    observer: Observer | None
-    on_settled: OnSettled | None
-
-
-class _Parts(msgspec.Struct, frozen=True):
-    """What a run is made of; all of it is open but the source. `sharing` is what has to run beside the flow."""
-
-    ledger: WholeLedger
-    source: Source
-    api: PrecheckClient
-    pace: Pace
-    pipeline: Pipeline
-    period: Period
-    pause: ReadPause
-    sharing: Beside
 
 
 async def work(
@@ -105,14 +57,14 @@ async def work(
     :raises worker.errors.Unfinished: from a `once` run that has taken as long as it may.
     :raises worker.upkeep.Interrupted: on a second signal.
     """
-    order = _Order(source, once, force, replay, create, observer, on_settled)
+    order = Order(source, once, force, replay, create, observer, on_settled)
     settings = guarded(settings)
     provide_open_files(settings.flow.max_in_flight)
     for warning in warnings_of(settings):
         log.warning("settings.warned", detail=warning)
     tally = tally or Tally()
     async with AsyncExitStack() as stack:
-        parts = await _opened(stack, settings, order, tally)
+        parts = await open_parts(stack, settings, order, tally)
         try:
             await _supervise(stack, parts, settings, order, tally)
         finally:
@@ -121,58 +73,7 @@ async def work(
     return tally
 
 
-async def _opened(stack: AsyncExitStack, settings: Settings, order: _Order, tally: Tally) -> _Parts:
-    state, create = settings.state, order.create
-    ledger = await stack.enter_async_context(open_state(state, environment=settings.environment, create=create))
-    outputs = [
-        await stack.enter_async_context(_closing(sinks.from_url(url, create=create))) for url in settings.output.urls
-    ]
-    api = await stack.enter_async_context(open_client(settings))
-    source = await _source(settings, ledger, outputs, order)
-    period = await begin_period(ledger)
-    pace = await make_pace(settings, ledger, tally)
-    sharing = await stack.enter_async_context(open_sharing(settings.flow, pace))
-    pause = pause_of(state.url, ledger)
-    await look_for_pause(pace.gate, pause)
-    pipeline = Pipeline(
-        settings,
-        Neighbours(source, ledger, outputs, api),
-        pace,
-        tally,
-        force=order.force,
-        replay=await _parked(ledger, order.replay, settings.environment),
-        on_settled=order.on_settled,
-        steady=STEADY,
-    )
-    await pipeline.open_sinks()
-    await stack.enter_async_context(serve_probes(settings.telemetry.http, tally, lambda: _unready(pipeline)))
-    return _Parts(ledger, source, api, pace, pipeline, period, pause, sharing)
-
-
-async def _source(settings: Settings, ledger: WholeLedger, outputs: Sequence[Sink], order: _Order) -> Source:
-    """Make what claims come from. Whatever that is, an heir of ours will ask our ledger."""
-    heir = await heir_of(ledger, settings, outputs)
-    if order.replay is not None:
-        return NoSource()
-    return order.source or sources.from_url(
-        settings.input.url,
-        settings.input,
-        heir=heir,
-        prefetch=settings.flow.max_in_flight,
-        deaths=deaths_beside(settings.state.url, ledger, settings.environment),
-        fetched=fetched_folder(settings.input, settings.state.url, worker_name(settings.state)),
-        create=order.create,
-    )
-
-
-async def _parked(ledger: WholeLedger, wanted: ParkedFilter | None, environment: str) -> ParkedClaims | None:
-    """Find what is to be sent again; never a claim of another environment, which may be real there and a test here."""
-    if wanted is None:
-        return None
-    return await ParkedClaims.of(ledger, msgspec.structs.replace(wanted, environment=environment))
-
-
-async def _supervise(stack: AsyncExitStack, parts: _Parts, settings: Settings, order: _Order, tally: Tally) -> None:
+async def _supervise(stack: AsyncExitStack, parts: Parts, settings: Settings, order: Order, tally: Tally) -> None:
     """Begin and run under the eyes of those who may end it: signals are obeyed while the first token is waited for."""
     pipeline, ledger = parts.pipeline, parts.ledger
     async with anyio.create_task_group() as beside:
@@ -197,7 +98,7 @@ async def _supervise(stack: AsyncExitStack, parts: _Parts, settings: Settings, o
         beside.cancel_scope.cancel()
 
 
-async def _begin(stack: AsyncExitStack, parts: _Parts) -> None:
+async def _begin(stack: AsyncExitStack, parts: Parts) -> None:
     """Get the first token before the input is touched; without one the gate is shut from the start."""
     with parts.pipeline.starting:
         try:
@@ -218,7 +119,7 @@ def _spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-async def _conclude(parts: _Parts, order: _Order, tally: Tally) -> None:
+async def _conclude(parts: Parts, order: Order, tally: Tally) -> None:
     """Tell how the run has ended, and raise what follows from it for its caller."""
     pipeline = parts.pipeline
     if order.once:
@@ -232,21 +133,3 @@ async def _conclude(parts: _Parts, order: _Order, tally: Tally) -> None:
         raise Unfinished(f"flow.once_timeout_s reached; {left}; the same command goes on with what has no result")
     if order.once and (text := pipeline.gate.reasons.get("credentials")) is not None:
         raise CredentialsRefused("credentials refused", text)
-
-
-def _unready(pipeline: Pipeline) -> str | None:
-    """Say why the worker takes no work right now; None if it does."""
-    if pipeline.gate.state is GateState.SHUT:
-        return "gate shut: " + ", ".join(pipeline.gate.reasons)
-    if not pipeline.intake.available:
-        return "input unavailable"
-    return None
-
-
-@asynccontextmanager
-async def _closing(sink: Sink) -> AsyncIterator[Sink]:
-    try:
-        yield sink
-    finally:
-        with anyio.CancelScope(shield=True):
-            await sink.close()
