@@ -19,17 +19,9 @@ from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo
 from worker.brokers.engine import Arrived
 from worker.brokers.extras import CREATE_IT
 from worker.brokers.messages import Message
-from worker.brokers.nats import (
-    ANSWER_TIMEOUT_S,
-    Session,
-    address_of,
-    dead_of,
-    headers_of,
-    make_stream,
-    message_of,
-    stream_of,
-    translated,
-)
+from worker.brokers.nats.address import address_of, dead_of, stream_of
+from worker.brokers.nats.session import ANSWER_TIMEOUT_S, Session, make_stream, translated
+from worker.brokers.nats.wire import headers_of, message_of
 from worker.errors import SettingsError, SourceUnavailable
 
 log = structlog.get_logger()
