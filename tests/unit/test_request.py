@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from worker.claim import Batch, Claim
 from worker.precheck.exchange import header_lines
-from worker.precheck.request import Request, RequestBuilder, decode_interchange, new_correlation_id
+from worker.precheck.request import Request, RequestBuilder, new_correlation_id
 from worker.settings import ApiSettings, Settings
 from worker.x12 import ClaimFacts
+from worker.x12 import text as x12_text
 
 X12 = b"ISA*00*~NM1*IL*1*CANARY*JANE~SE*2*0001~IEA*1*000000001~"
 QUERY = 'query q($input: ClaimInput!) { claimPreCheck(input: $input) { message } } # "quoted"\n'
@@ -64,7 +65,7 @@ def test_any_bytes_become_a_body_that_says_just_that(interchange: bytes, payer_i
     [("MÜLLER".encode(), "MÜLLER"), (b"M\xdcLLER", "MÜLLER"), (b"\xc3", "Ã"), (b"", "")],
 )
 def test_names_are_read_as_utf_8_or_else_as_latin_1(interchange: bytes, text: str) -> None:
-    assert decode_interchange(interchange) == text
+    assert x12_text(interchange) == text
 
 
 def test_the_headers_are_those_of_the_contract() -> None:

@@ -11,6 +11,7 @@ import msgspec
 from worker.claim import Claim
 from worker.precheck.exchange import header_lines
 from worker.settings import Settings
+from worker.x12 import text
 
 _encode = msgspec.json.Encoder().encode
 
@@ -58,19 +59,11 @@ class RequestBuilder:
         return Request(self._headers + own.encode(), self._build_body(claim), correlation_id)
 
     def _build_body(self, claim: Claim) -> bytes:
-        interchange = _encode(decode_interchange(claim.interchange))
+        interchange = _encode(text(claim.interchange))
         if self._flat:
             return b"".join((self._opening, interchange, b"}"))
         payer_id = _encode(claim.facts.payer_id)
         return b"".join((self._opening, interchange, b',"payerId":', payer_id, b"}}}"))
-
-
-def decode_interchange(interchange: bytes) -> str:
-    """Read X12 as text: UTF-8 if it is that from end to end, else byte for byte as Latin-1. Never fails."""
-    try:
-        return interchange.decode()
-    except UnicodeDecodeError:
-        return interchange.decode("latin-1")
 
 
 def new_correlation_id() -> str:
