@@ -7,7 +7,7 @@ refuses the whole batch (`Survey.refusal`)
 ``not_x12``                     does not start with an ISA: text, UTF-16, EBCDIC, gzip, zip, PDF …
 ``isa_width``                   the ISA is not 106 bytes wide, or its delimiters are not all different
 ``incomplete``                  the bytes end before the IEA; the file may still grow
-``missing_iea``                 an ISA begins before the former interchange has its IEA
+``missing_iea``                 an ISA begins before the previous interchange has its IEA
 ``control_number_mismatch``     IEA02 is not ISA13
 ``segments_outside_interchange`` segments of an envelope or claims stand after the last IEA
 ``no_claims``                   no CLM in the whole batch
@@ -44,7 +44,7 @@ warnings (`Survey.findings`); work goes on
 ``empty_segment``               two terminators in a row; dropped, and not counted
 ``trailing_elements``           a segment ends with an empty element
 ``lower_case_segment_id``       understood all the same, and sent as it is
-``segment_id_invalid``          a segment that starts with neither letter
+``segment_id_invalid``          a segment that does not begin with an identifier
 ``long_segment``                a segment of more than 4,096 bytes
 ``stray_segment``               segments between the envelopes (TA1 excepted); not sent
 ``version_unexpected``          ISA12 is not 00501
@@ -73,7 +73,7 @@ TEXTS = {
     "not_x12": "the input is not X12: it does not start with an ISA segment",
     "isa_width": "the ISA segment is not 106 bytes wide with four different delimiters",
     "incomplete": "the input ends before the IEA that closes its interchange",
-    "missing_iea": "an interchange begins before the former is closed by its IEA",
+    "missing_iea": "an interchange begins before the previous one is closed by its IEA",
     "control_number_mismatch": "the control number in IEA02 is not that in ISA13",
     "segments_outside_interchange": "there are segments outside any interchange",
     "no_claims": "there is no 837 claim",
