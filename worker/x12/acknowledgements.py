@@ -20,7 +20,7 @@ _BREAKS = "\t\r\n\x0b\x0c\x1a\x00\ufeff"
 _PADDING = " " + _BREAKS
 _ISA_SEPARATORS = 16
 _ISA_END = 103  # where the last separator stands if the ISA is as wide as the standard wants it
-_LONGEST_ISA = 212  # twice what the standard fixes
+LONGEST_ISA = 212  # twice what the standard fixes
 _KNOWN_SETS = frozenset({"999", "277", "837"})
 
 
@@ -82,7 +82,7 @@ def read_sets(data: bytes | str) -> AnswerSets:
     start = 0 if text.startswith("ISA") else -1
     complete = start == 0
     while start >= 0:
-        marks = read_marks(text[start : start + _LONGEST_ISA])
+        marks = read_marks(text[start : start + LONGEST_ISA])
         if marks is None:
             complete = False  # what begins like an ISA and is none
             break
@@ -102,7 +102,7 @@ def is_whole(data: bytes | str) -> bool:
         return False
     start = 0
     while start >= 0:
-        marks = read_marks(text[start : start + _LONGEST_ISA])
+        marks = read_marks(text[start : start + LONGEST_ISA])
         if marks is None:
             return False
         end = _next_isa(text, start, marks.segment)

@@ -18,10 +18,8 @@ from functools import lru_cache
 
 import msgspec
 
-from worker.x12.acknowledgements import Marks, has_break, read_marks
+from worker.x12.acknowledgements import LONGEST_ISA, Marks, has_break, read_marks
 from worker.x12.claim_acknowledgement import DEPTHS, REJECTED_QUANTITIES, Composite, read_code
-
-_LONGEST_ISA = 212
 
 
 class UsualStatus(msgspec.Struct, frozen=True, gc=False):
@@ -78,7 +76,7 @@ _STATUSES = (*((level, 3 * depth) for level, depth in DEPTHS.items()), ("", _NUM
 
 def _marks_of(text: str) -> Marks | None:
     """Read the delimiters of an interchange whose segments have nothing around them."""
-    marks = read_marks(text[:_LONGEST_ISA]) if text.startswith("ISA") else None
+    marks = read_marks(text[:LONGEST_ISA]) if text.startswith("ISA") else None
     return None if marks is None or marks.segment + " " in text or has_break(text) else marks
 
 
