@@ -19,8 +19,9 @@ from aiohttp import web
 from anyio.abc import TaskStatus
 
 from worker.errors import SettingsError
+from worker.settings.urls import is_loopback
 from worker.simulator.config import SimulatorConfig
-from worker.simulator.control import Controls, is_loopback
+from worker.simulator.control import Controls
 from worker.simulator.draws import draw
 from worker.simulator.hostile import hostile_reply
 from worker.simulator.precheck import Decision, Precheck

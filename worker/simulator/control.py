@@ -11,11 +11,11 @@ POST /_simulator/revoke        all tokens end
 """
 
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
 
 import msgspec
 from aiohttp import web
 
+from worker.settings.urls import is_loopback
 from worker.simulator.faults import changed_faults
 from worker.simulator.precheck import Precheck
 from worker.simulator.profiles import changed_profile
@@ -90,11 +90,3 @@ def _local(handler: _Handler) -> _Handler:
         return await handler(request)
 
     return guarded
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address, or the name localhost, is this machine's own."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
