@@ -11,13 +11,10 @@ No value here holds claim content; that is why the status page and the metrics m
 
 from bisect import bisect_left
 
+from worker.result import AttemptClass, Disposition
+
 # Upper bounds in seconds of an answer's time; contract.md §5 says what to expect (P50 2.4 s, P99 30 s, cut-off 120 s).
 LATENCY_BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
-
-_DISPOSITIONS = (
-    "accepted", "accepted_with_errors", "rejected", "invalid", "undetermined", "review", "undelivered",
-)  # fmt: skip
-_ATTEMPT_CLASSES = ("definitive", "transient", "ambiguous", "not_sent")
 
 
 class Tally:
@@ -39,7 +36,7 @@ class Tally:
     `input_available`        False while the input cannot be reached
     `limit`                  how many POSTs may be under way now, and `limit_reason` why, in a word
     `stopped_by`             the signal for which the work drains, by its name; "" while there was none
-    `token_refreshes`        tokens had
+    `token_refreshes`        tokens fetched
     `log_lines_lost`         log lines that could not be written; `log_values_withheld` counts what was left out of
                              lines because it is not on the allow-list
     ======================== ========================================================================
@@ -70,8 +67,8 @@ class Tally:
     )
 
     def __init__(self) -> None:
-        self.claims = dict.fromkeys(_DISPOSITIONS, 0)
-        self.attempts = dict.fromkeys(_ATTEMPT_CLASSES, 0)
+        self.claims = dict.fromkeys([each.value for each in Disposition], 0)
+        self.attempts = dict.fromkeys([each.value for each in AttemptClass], 0)
         self.answers: dict[int, int] = {}
         self.retries = 0
         self.latency = [0] * (len(LATENCY_BOUNDS_S) + 1)
