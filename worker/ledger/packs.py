@@ -69,7 +69,7 @@ FROM packs AS p WHERE p.number <= ? ORDER BY p.number DESC LIMIT 1
 
 FIND_LEFT = "SELECT seq FROM results WHERE seq >= ? AND seq < ?"
 
-BEFORE_ALL, AFTER_ALL = -(1 << 63), (1 << 63) - 1
+_LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1  # of the places that SQLite can number
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(dict[int, bytes])
@@ -112,12 +112,12 @@ def find_bodies(db: sqlite3.Connection, seqs: Collection[int]) -> dict[int, byte
 
 def thin_packs(db: sqlite3.Connection, gone: Iterable[int]) -> None:
     """Take the records of results that were just deleted out of their packs, and packs away that are empty then."""
-    through = BEFORE_ALL
+    through = _LOWEST
     for seq in sorted(gone):
         if seq < through:
             continue
         number, following = db.execute(FIND_BOUNDS, (seq,)).fetchone() or (seq, None)
-        through = following or AFTER_ALL
+        through = following or _HIGHEST
         left = {each for (each,) in db.execute(FIND_LEFT, (number, through))}
         if left:
             (packed,) = db.execute(FIND_PACK, (number,)).fetchone()
