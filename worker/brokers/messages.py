@@ -54,13 +54,20 @@ def message_from(body: bytes, headers: Mapping[str, str], *, message_id: str = "
 def ref_of(scheme: str, place: str, message: Message, *, identity: str = "") -> str:
     """Make the delivery's ref: the same for every redelivery, another for another delivery of equal bytes.
 
-    `identity` is the broker's own for the message, if it has one. The producer's id goes before it, for a producer
-    that is not sure sends again; so does the content, for a producer may use one id for everything. Hashed, because
-    ids may be made of names.
+    `identity` is the broker's own for the message, if it has one.
+    """
+    return f"{scheme}:{place}:{digest_of(message, identity=identity)[:32]}"
+
+
+def digest_of(message: Message, *, identity: str = "") -> str:
+    """Make the digest by which a message that was sent twice is known: of its producer's id and its content.
+
+    The producer's id goes before `identity`, the broker's own, for a producer that is not sure sends again. The content
+    counts as well, for a producer may use one id for everything. Hashed, because ids may be made of names.
     """
     digest = hashlib.sha256(f"{message.message_id or identity}\0{message.reference}\0".encode())
     digest.update(message.body)
-    return f"{scheme}:{place}:{digest.hexdigest()[:32]}"
+    return digest.hexdigest()
 
 
 def dead_letter(message: Message, name: str, code: str, text: str) -> Message:

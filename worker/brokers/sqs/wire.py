@@ -8,12 +8,11 @@ most, ours first. Body, names, types and values together count against the queue
 import base64
 import binascii
 import contextlib
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from worker.brokers.messages import CODE, NAME, REFERENCE, TEXT, Message, message_from
+from worker.brokers.messages import CODE, NAME, REFERENCE, TEXT, Message, digest_of, message_from
 
 ID = "precheck-id"
 ENCODING = "precheck-encoding"
@@ -35,7 +34,7 @@ def entry_of(message: Message, *, fifo: bool, group: str = "") -> Entry:
     own = {ID: message.message_id, ENCODING: encoding}
     entry: Entry = {"MessageBody": text, "MessageAttributes": _attributes({**own, **message.all_headers()})}
     if fifo:
-        digest = _digest(message)
+        digest = digest_of(message)
         entry["MessageDeduplicationId"] = digest
         entry["MessageGroupId"] = group or digest
     return entry
@@ -107,10 +106,3 @@ def _attributes(headers: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 def _attribute(value: str) -> dict[str, str]:
     return {"DataType": _STRING, "StringValue": _FORBIDDEN.sub("?", value)}
-
-
-def _digest(message: Message) -> str:
-    """Make the id by which a FIFO queue knows a message that was sent twice: by its producer's id and its content."""
-    digest = hashlib.sha256(f"{message.message_id}\0{message.reference}\0".encode())
-    digest.update(message.body)
-    return digest.hexdigest()
