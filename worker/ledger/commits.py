@@ -10,7 +10,7 @@ There is no task in the background that could die unseen: the first caller of a 
 and whatever ends that call also ends the wait of all others.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import structlog
@@ -71,11 +71,18 @@ class Commits(Generic[C]):
             raise _again(self._broken)
         return self._forming
 
-    async def dispatch(self, claim: Claim, attempt: int) -> None:
-        """Note that attempt number `attempt` of the claim is about to be made; on disk on return.
+    async def reserve(self, marks: Mapping[int, int]) -> None:
+        """Note for each batch up to which ordinal first attempts may be under way; on disk on return.
 
-        :raises StorageFull: as `committed` does, and so do the two that follow; StateError likewise.
+        :raises StorageFull: as `committed` does, and so do the three that follow; StateError likewise.
         """
+        group = self.join()
+        for number, ordinal in marks.items():
+            group.marks[number] = max(group.marks.get(number, 0), ordinal)
+        await self.committed(group)
+
+    async def dispatch(self, claim: Claim, attempt: int) -> None:
+        """Note that attempt number `attempt` of the claim is about to be made."""
         group = self.join()
         key = (claim.batch.number, claim.ordinal, claim.generation)
         group.attempts.append((*key, attempt, claim.ambiguous_attempts, claim.first_sent_at, 0.0, True))

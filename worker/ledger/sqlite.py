@@ -113,10 +113,7 @@ class SqliteLedger(SqliteReads):
 
     async def reserve(self, marks: Mapping[int, int]) -> None:
         """Note that first attempts may be under way from now on."""
-        group = self._commits.join()
-        for number, ordinal in marks.items():
-            group.marks[number] = max(group.marks.get(number, 0), ordinal)
-        await self._commits.committed(group)
+        await self._commits.reserve(marks)
 
     async def retract(self, marks: Mapping[int, int]) -> None:
         """Unsay part of what `reserve` noted."""
