@@ -68,6 +68,7 @@ testing              a fake for every seam
 bench                the performance figures
 signals              signals while the event loop does not listen
 openfiles            enough file descriptors, seen to at the start
+disk                 what a disk's errors mean, and new names made durable
 paths                what stands at a path, and in words why that cannot be told
 from_thread          asking the event loop from a thread
 crashpoint           dying at a named step, for the tests

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from worker.disk import sync_folder
 from worker.errors import SettingsError, StateError
 
 NOTE = "pause"
@@ -52,7 +53,7 @@ def pause(file: Path, reason: str, now: float) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         draft.replace(file)
-        _sync(file.parent)
+        sync_folder(file.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             draft.unlink()
@@ -86,7 +87,7 @@ def resume(file: Path) -> bool:
     """
     try:
         file.unlink()
-        _sync(file.parent)
+        sync_folder(file.parent)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
@@ -116,11 +117,3 @@ def read_pause(file: Path) -> Pause | None:
     except (OSError, msgspec.DecodeError):
         return unreadable
     return told if told.reason.isprintable() else unreadable
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,14 +11,13 @@ SQLite reports only ENOSPC as "full"; a quota or a file size limit looks like a 
 fsync nobody knows what is on the disk, and a second fsync would report success without writing: stop.
 """
 
-import errno
 import os
 import sqlite3
 from pathlib import Path
 
+from worker import disk
 from worker.errors import StateError, StorageFull
 
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 PROBE_BYTES = 1 << 16
 
 _WRITE_FAILED = frozenset(
@@ -60,9 +59,7 @@ def translate(error: sqlite3.Error, path: Path) -> StateError:
 
 def translate_os(error: OSError, what: str) -> StateError:
     """Turn an operating system's error into ours, naming the errno and never the text."""
-    name = errno.errorcode.get(error.errno or 0, "unknown error")
-    kind = StorageFull if error.errno in NO_ROOM else StateError
-    return kind(f"ledger: {what}: {name}")
+    return disk.translate(error, f"ledger: {what}")
 
 
 def _no_room_beside(path: Path) -> bool:
@@ -73,7 +70,7 @@ def _no_room_beside(path: Path) -> bool:
         offset = max((file.stat().st_size for file in files if file.exists()), default=0)
         _write_at(probe, offset)
     except OSError as error:
-        return error.errno in NO_ROOM
+        return error.errno in disk.NO_ROOM
     finally:
         probe.unlink(missing_ok=True)
     return False

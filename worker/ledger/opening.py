@@ -4,10 +4,10 @@ import sqlite3
 import struct
 from pathlib import Path
 
+from worker.disk import sync_folder
 from worker.errors import StateError
 from worker.ledger.failures import damaged, translate, translate_os
 from worker.ledger.migrating import migrate
-from worker.ledger.place import sync_folder
 from worker.ledger.rows import KEPT_STATEMENTS
 from worker.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, create
 

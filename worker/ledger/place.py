@@ -154,15 +154,3 @@ def _locked(fd: int) -> bool:
             return False
         raise
     return True
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new name in `folder` durable.
-
-    :raises OSError: if that fails.
-    """
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -25,9 +25,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from worker.crashpoint import crashpoint
+from worker.disk import sync_folder
 from worker.errors import StateError
 from worker.ledger.failures import translate, translate_os
-from worker.ledger.place import sync_folder
 
 APPLICATION_ID = 0x50434C47  # "PCLG"
 SCHEMA_VERSION = 2

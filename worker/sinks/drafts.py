@@ -4,6 +4,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from worker import disk
 from worker.crashpoint import crashpoint
 from worker.errors import StateError
 from worker.sinks import files
@@ -48,7 +49,7 @@ class Draft:
                 raise StateError(f"sink: {target} is already there with other content") from None
         crashpoint("edi_linked")
         self.discard()
-        files.sync_folder(target.parent)
+        disk.sync_folder(target.parent)
 
     def discard(self) -> None:
         """Take the hidden name away; idempotent."""

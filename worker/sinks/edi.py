@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 from anyio import CancelScope, CapacityLimiter, to_thread
 
+from worker import disk
 from worker.claim import Batch
 from worker.crashpoint import crashpoint
 from worker.errors import StateError
@@ -105,7 +106,7 @@ class EdiSink:
         try:
             fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise files.translate(error, f"sink: cannot open {self._folder}") from None
+            raise disk.translate(error, f"sink: cannot open {self._folder}") from None
         try:
             files.hold(fd, self._folder)
             discard_left_over(self._folder)
@@ -113,7 +114,7 @@ class EdiSink:
             probe.discard()
         except OSError as error:
             os.close(fd)
-            raise files.translate(error, f"sink: cannot write {self._folder}") from None
+            raise disk.translate(error, f"sink: cannot write {self._folder}") from None
         except StateError:
             os.close(fd)
             raise
@@ -127,8 +128,8 @@ class EdiSink:
         try:
             await to_thread.run_sync(work, *args, limiter=self._thread)
         except OSError as error:
-            failure = files.translate(error, f"sink: cannot write {self._folder}")
-            self._broken = None if error.errno in files.NO_ROOM else failure
+            failure = disk.translate(error, f"sink: cannot write {self._folder}")
+            self._broken = None if error.errno in disk.NO_ROOM else failure
             raise failure from None
         except StateError as failure:
             self._broken = failure

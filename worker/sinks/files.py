@@ -1,31 +1,17 @@
-"""Files that hold results: ours alone, written whole, on the disk before anybody relies on them.
+"""Files that hold results: ours alone, written whole, on the disk before anybody relies on them."""
 
-============================ ====================================================================
-ENOSPC, EDQUOT, EFBIG, EROFS no room for now: what was written is taken back, try again
-EIO, any other               stop: nobody knows what is on the disk
-============================ ====================================================================
-"""
-
-import errno
 import fcntl
 import os
 import stat
 import time
 from pathlib import Path
 
-from worker.errors import SettingsError, StateError, StorageFull
+from worker.disk import translate
+from worker.errors import SettingsError, StateError
 
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 EAGAIN_PAUSE_S = 0.001
 COPIED_BYTES = 1 << 20
 MOST_AGAIN_BYTES = 64 << 20
-
-
-def translate(error: OSError, what: str) -> StateError:
-    """Turn an operating system's error into ours, naming the errno and never the text."""
-    name = errno.errorcode.get(error.errno or 0, "unknown error")
-    kind = StorageFull if error.errno in NO_ROOM else StateError
-    return kind(f"{what}: {name}")
 
 
 def make_folder(folder: Path) -> None:
@@ -104,15 +90,3 @@ def write_again(fd: int, start: int, end: int) -> None:
     finally:
         fcntl.fcntl(fd, fcntl.F_SETFL, flags)
     os.fsync(fd)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new name in `folder` durable.
-
-    :raises OSError: if that fails.
-    """
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -30,6 +30,7 @@ from pathlib import Path
 import structlog
 from anyio import CapacityLimiter, to_thread
 
+from worker import disk
 from worker.claim import Batch
 from worker.crashpoint import crashpoint
 from worker.errors import SettingsError, StateError
@@ -103,7 +104,7 @@ class JsonlSink:
         except OSError as error:
             self._fd = -1
             os.close(fd)
-            raise files.translate(error, f"sink: cannot read {self._path}") from None
+            raise disk.translate(error, f"sink: cannot read {self._path}") from None
         except BaseException:
             self._fd = -1
             os.close(fd)
@@ -116,17 +117,17 @@ class JsonlSink:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise files.translate(error, f"sink: cannot look at {self._path}") from None
+            raise disk.translate(error, f"sink: cannot look at {self._path}") from None
         try:
             fd = os.open(self._path, OPEN_FLAGS | os.O_CREAT, 0o600)
         except OSError as error:
-            raise files.translate(error, f"sink: cannot open {self._path}") from None
+            raise disk.translate(error, f"sink: cannot open {self._path}") from None
         try:
             files.require_ours(self._path, os.fstat(fd))
-            files.sync_folder(self._path.parent)
+            disk.sync_folder(self._path.parent)
         except OSError as error:
             os.close(fd)
-            raise files.translate(error, f"sink: cannot make {self._path}") from None
+            raise disk.translate(error, f"sink: cannot make {self._path}") from None
         except (SettingsError, StateError):
             os.close(fd)
             raise
@@ -166,8 +167,8 @@ class JsonlSink:
             self._note(emissions)
             return self._reach().cursor()
         except OSError as error:
-            failure = files.translate(error, f"sink: cannot write {self._path}")
-            self._broken = None if error.errno in files.NO_ROOM else failure
+            failure = disk.translate(error, f"sink: cannot write {self._path}")
+            self._broken = None if error.errno in disk.NO_ROOM else failure
             raise failure from None
         except StateError as failure:
             self._broken = failure
@@ -195,7 +196,7 @@ class JsonlSink:
             os.fsync(self._fd)
             crashpoint("sink_after_fsync")
         except OSError as error:
-            if error.errno in files.NO_ROOM:
+            if error.errno in disk.NO_ROOM:
                 with contextlib.suppress(OSError):
                     self._mend()
             raise

@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from worker import disk
 from worker.crashpoint import crashpoint
 from worker.errors import SettingsError
 from worker.sinks import files
@@ -102,11 +103,11 @@ def set_aside(path: Path, fd: int, written_at: float) -> int:
         crashpoint("rotation_drafted")
         if not half_done(path, fd):
             path.with_name(_name_for(path, written_at)).hardlink_to(path)
-        files.sync_folder(path.parent)
+        disk.sync_folder(path.parent)
         crashpoint("rotation_linked")
         draft.rename(path)
         crashpoint("rotation_renamed")
-        files.sync_folder(path.parent)
+        disk.sync_folder(path.parent)
         crashpoint("rotation_synced")
     except BaseException:
         os.close(fresh)
