@@ -11,7 +11,7 @@ from itertools import islice
 import msgspec
 import structlog
 
-from worker.claim import Delivery
+from worker.claim import SMALL_BYTES, Delivery
 from worker.ports import Arrival
 from worker.settings import InputSettings
 from worker.x12 import ClaimFacts, Finding, SplitClaim, Survey, split, survey
@@ -19,7 +19,6 @@ from worker.x12 import ClaimFacts, Finding, SplitClaim, Survey, split, survey
 log = structlog.get_logger()
 
 SMALL_CLAIMS = 256
-SMALL_BYTES = 1 << 20
 PIECE_CLAIMS = 128
 
 BROKEN = Finding("internal_error", "the worker failed on this batch; please report it and keep the file", "error")

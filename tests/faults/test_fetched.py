@@ -13,7 +13,7 @@ from tests.faults.fleet import Fleet
 from tests.oracle import assert_one_result_each, read_results
 from tests.postgres import SharedLedger
 from tests.s3 import Store
-from worker.brokers.references import SMALL_BYTES
+from worker.claim import SMALL_BYTES
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
 

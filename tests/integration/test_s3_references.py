@@ -12,8 +12,8 @@ from tests.s3 import Store
 from tests.spools import batch, names
 from tests.sqs import Relay, endpoint
 from worker.brokers.messages import CODE, Message
-from worker.brokers.references import SMALL_BYTES, file_reference, objects_of
-from worker.claim import Delivery
+from worker.brokers.references import file_reference, objects_of
+from worker.claim import SMALL_BYTES, Delivery
 from worker.errors import SettingsError, SourceUnavailable
 from worker.settings import InputSettings
 from worker.sources import BrokerSource, from_url

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.brokers.references import SMALL_BYTES, BadReference, file_reference, references_of
+from worker.brokers.references import BadReference, file_reference, references_of
+from worker.claim import SMALL_BYTES
 from worker.settings import InputSettings
 
 

@@ -18,13 +18,12 @@ import msgspec
 
 from worker.brokers.extras import needs_extra
 from worker.brokers.fetched import FetchedFiles
+from worker.claim import SMALL_BYTES
 from worker.errors import SourceUnavailable
 from worker.settings import InputSettings
 
 if TYPE_CHECKING:
     from worker.brokers.s3 import S3Objects
-
-SMALL_BYTES = 1 << 20
 
 
 class BadReference(Exception):

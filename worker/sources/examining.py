@@ -4,9 +4,10 @@ from concurrent.futures import Future
 
 import msgspec
 
+from worker.claim import SMALL_BYTES
 from worker.sources.file_leases import Lease
 from worker.sources.readiness import Rules, Wait, judge, too_large, wait_for_unlink, wait_for_writer
-from worker.sources.reading import SMALL_BYTES, Candidate, LargeReader, Reading, SurveyOf, Unreadable
+from worker.sources.reading import Candidate, LargeReader, Reading, SurveyOf, Unreadable
 from worker.sources.sightings import Sighting, Sightings
 from worker.sources.witness import Witness
 from worker.x12 import Finding

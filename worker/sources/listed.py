@@ -15,13 +15,13 @@ import anyio.to_thread
 import structlog
 from anyio.lowlevel import checkpoint
 
-from worker.claim import Delivery
+from worker.claim import SMALL_BYTES, Delivery
 from worker.errors import SettingsError
 from worker.paths import in_words, kind_at
 from worker.settings import InputSettings
 from worker.sources.names import displayed, passed_over
 from worker.sources.readiness import Sight, ref_of, too_large
-from worker.sources.reading import SMALL_BYTES, Candidate, NotAFile, Reading, SurveyOf, Unreadable, read_through
+from worker.sources.reading import Candidate, NotAFile, Reading, SurveyOf, Unreadable, read_through
 from worker.x12 import Finding, Survey, survey
 
 BYTES_AT_ONCE = 16 << 20

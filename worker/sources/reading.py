@@ -21,7 +21,6 @@ from worker.sources.file_leases import Lease, lease, unbroken, unlease
 from worker.sources.readiness import Sight, sight_of
 from worker.x12 import SplitClaim, Survey, read_single
 
-SMALL_BYTES = 1 << 20
 READERS = 2
 
 # A symlink or a socket that has come between the look at the name and the opening.

@@ -4,8 +4,9 @@ from concurrent.futures import Future
 
 import msgspec
 
+from worker.claim import SMALL_BYTES
 from worker.sources.readiness import Sight
-from worker.sources.reading import SMALL_BYTES, Reading
+from worker.sources.reading import Reading
 
 MOST_REMEMBERED = 50_000
 

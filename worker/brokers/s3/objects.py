@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from worker.brokers.fetched import FetchedFiles
-from worker.brokers.references import SMALL_BYTES, BadReference, Fetched
+from worker.brokers.references import BadReference, Fetched
 from worker.brokers.s3.address import Bucket, ObjectReference, parse_reference
 from worker.brokers.s3.session import Sessions, translated
+from worker.claim import SMALL_BYTES
 from worker.errors import SourceUnavailable
 
 PIECE_BYTES = 1 << 18
