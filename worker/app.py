@@ -78,7 +78,7 @@ async def _supervise(stack: AsyncExitStack, parts: Parts, settings: Settings, or
     pipeline, ledger = parts.pipeline, parts.ledger
     async with anyio.create_task_group() as beside:
         beside.start_soon(obey_signals, pipeline, tally)
-        beside.start_soon(gauge, pipeline, parts.source, lambda: parts.api.tokens_had, tally)
+        beside.start_soon(gauge, pipeline, parts.source, lambda: parts.api.tokens_fetched, tally)
         beside.start_soon(obey_pause, pipeline.gate, parts.pause)
         beside.start_soon(watch_loop)
         beside.start_soon(keep_limit_noted, ledger, tally)

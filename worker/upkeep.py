@@ -134,22 +134,22 @@ async def tell_left_over(source: Source) -> None:
         log.warning("input.unready", names=", ".join(left[:20]), count=len(left))
 
 
-async def gauge(pipeline: Pipeline, source: Source, tokens_had: Callable[[], int], tally: Tally) -> None:
+async def gauge(pipeline: Pipeline, source: Source, tokens_fetched: Callable[[], int], tally: Tally) -> None:
     """Keep the tally's gauges up to date for probes and metrics, to the end; the flow itself only counts."""
     try:
         while True:
-            _gauge(pipeline, source, tokens_had, tally)
+            _gauge(pipeline, source, tokens_fetched, tally)
             await anyio.sleep(GAUGE_EVERY_S)
     finally:
-        _gauge(pipeline, source, tokens_had, tally)
+        _gauge(pipeline, source, tokens_fetched, tally)
 
 
-def _gauge(pipeline: Pipeline, source: Source, tokens_had: Callable[[], int], tally: Tally) -> None:
+def _gauge(pipeline: Pipeline, source: Source, tokens_fetched: Callable[[], int], tally: Tally) -> None:
     tally.queued = pipeline.turns.fresh
     tally.backing_off = pipeline.turns.waiting
     tally.batches_open = len(pipeline.board)
     tally.unsent_results = pipeline.unsent_results
-    tally.token_refreshes = tokens_had()
+    tally.token_refreshes = tokens_fetched()
     tally.batches_refused = source.set_aside
     tally.input_available = pipeline.intake.available
 

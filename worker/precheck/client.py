@@ -104,9 +104,9 @@ class PrecheckClient:
         return verdict
 
     @property
-    def tokens_had(self) -> int:
+    def tokens_fetched(self) -> int:
         """Count the tokens fetched so far."""
-        return self._tokens.tokens_had
+        return self._tokens.tokens_fetched
 
     async def authorize(self) -> None:
         """Make sure that there is a token; see `worker.ports.Api`."""

@@ -110,7 +110,7 @@ class TokenProvider:
         self._changed = anyio.Event()
 
     @property
-    def tokens_had(self) -> int:
+    def tokens_fetched(self) -> int:
         """Count the tokens fetched so far."""
         return self._generation
 

@@ -52,7 +52,7 @@ def _sections(tally: Tally) -> Iterable[tuple[str, Iterable[Row]]]:
             ("batches refused", tally.batches_refused),
             ("attempts", sum(tally.attempts.values())),
             ("of these repeats", tally.retries),
-            ("tokens had", tally.token_refreshes),
+            ("tokens fetched", tally.token_refreshes),
         ],
     )
     if tally.answers:
