@@ -14,7 +14,7 @@ from worker.signals import interrupt_when_told
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="TOML file with the settings; PRECHECK_ variables and flags win over it."),
+    typer.Option("--config", "-c", help="TOML file with the settings; PRECHECK_ variables win over it."),
 ]
 
 P = ParamSpec("P")
@@ -40,12 +40,12 @@ def _unfolded(examples: str) -> str:
     return "\n\n".join(f"\b\n{paragraph}" for paragraph in examples.split("\n\n"))
 
 
-def settings_from(config: Path | None, overrides: dict[str, object] | None = None, *, online: bool = True) -> Settings:
-    """Load the settings of a command: file, then environment, then `overrides`.
+def settings_from(config: Path | None, *, online: bool = True) -> Settings:
+    """Load the settings of a command: file, then environment.
 
     :raises worker.errors.SettingsError: with every problem at once.
     """
-    return load(config, os.environ, overrides or {}, online=online)
+    return load(config, os.environ, online=online)
 
 
 def desk_settings_from(config: Path | None, *, online: bool = True) -> Settings:

@@ -1,11 +1,11 @@
-"""From file, environment and flags to settings that are complete and checked, or to everything that is wrong.
+"""From file, environment and overrides to settings that are complete and checked, or to everything that is wrong.
 
-============ ==========================================================================
+============ ================================================================================
 file         TOML, one table a section
 environment  ``PRECHECK_`` section ``__`` key, for example ``PRECHECK_INPUT__URL``; lists and
              tables are JSON; ``PRECHECK_ENVIRONMENT`` is the one without a section
-flags        by name, for example ``input.url``
-============ ==========================================================================
+overrides    by name, for example ``input.url``: what a command fixes itself (`demo`, `bench`)
+============ ================================================================================
 
 Later ones win. All problems are told at once; no message holds a secret.
 """
@@ -25,15 +25,15 @@ from worker.settings.problem import Problem
 from worker.settings.secret import masked
 from worker.settings.section import Section
 from worker.settings.sections import Settings
-from worker.settings.sources import Given, from_file, from_flags, from_variables
+from worker.settings.sources import Given, from_file, from_overrides, from_variables
 
-_NO_FLAGS: Mapping[str, object] = MappingProxyType({})
+_NO_OVERRIDES: Mapping[str, object] = MappingProxyType({})
 
 
 def load(
     config: Path | None,
     environ: Mapping[str, str],
-    overrides: Mapping[str, object] = _NO_FLAGS,
+    overrides: Mapping[str, object] = _NO_OVERRIDES,
     *,
     online: bool = True,
 ) -> Settings:
@@ -49,7 +49,7 @@ def load(
     if config is not None:
         given += from_file(config, known, problems)
     given += from_variables(environ, known, problems)
-    given += from_flags(overrides, known, problems)
+    given += from_overrides(overrides, known, problems)
     values = _converted(given, known, problems)
     settings = _assembled(with_defaults(values))
     named = {problem.name for problem in problems}

@@ -1,4 +1,4 @@
-"""Where settings come from: a TOML file, then environment variables, then flags; later ones win.
+"""Where settings come from: a TOML file, then environment variables, then overrides; later ones win.
 
 Each source yields what it gives and adds what is wrong to the problems; nothing is converted here.
 """
@@ -69,8 +69,8 @@ def from_variables(environ: Mapping[str, str], known: Known, problems: list[Prob
             problems.append(Problem(shown_name(variable), "is no setting" + _hint(nearest(variable, by_variable))))
 
 
-def from_flags(overrides: Mapping[str, object], known: Known, problems: list[Problem]) -> Iterator[Given]:
-    """Take values by name; None means that the flag was not given."""
+def from_overrides(overrides: Mapping[str, object], known: Known, problems: list[Problem]) -> Iterator[Given]:
+    """Take values by name; None means not given."""
     for name, value in overrides.items():
         if value is not None:
             yield from _if_known(name, os.fspath(value) if isinstance(value, Path) else value, "", known, problems, ())
