@@ -134,7 +134,7 @@ def test_what_can_be_meant_is_let_through(flags: dict[str, object]) -> None:
         ("output.urls", "edi:{}/aside", "must not lie in work/"),
         ("output.urls", "jsonl:{}/ledger.db?rotate=daily", "must not be the ledger"),
         ("output.urls", "jsonl:{}/./first.jsonl", "must not name the same place twice"),
-        ("output.urls", "edi:{}/acks?rotate=daily", "edi: knows no parameters"),
+        ("output.urls", "edi:{}/acks?rotate=daily", "edi: takes no parameters"),
         ("state.url", "sqlite:{}/in/ledger.db", "must not lie in the input folder"),
     ],
 )

@@ -114,8 +114,8 @@ def _files(url: str) -> FolderCounts | None:
 
 def _folder_line(files: FolderCounts) -> str:
     way_out = ", the reason beside each: correct and deliver again" if files.quarantined else ""
-    aside = f"{_counted(files.quarantined)} set aside{way_out}"
-    return f"{files.folder}: {_counted(files.waiting)} not taken yet; {files.quarantine}: {aside}"
+    waiting, aside = _counted(files.waiting, "not taken yet"), _counted(files.quarantined, "set aside")
+    return f"{files.folder}: {waiting}; {files.quarantine}: {aside}{way_out}"
 
 
 def _running_line(running: bool, workers: Sequence[str] | None) -> str:
@@ -124,8 +124,8 @@ def _running_line(running: bool, workers: Sequence[str] | None) -> str:
     return f"running on this ledger: {', '.join(workers)}" if workers else "a worker is running on this ledger"
 
 
-def _counted(files: int | None) -> str:
-    return "may not be looked at by this user; unknown" if files is None else plural(files, "file")
+def _counted(files: int | None, what: str) -> str:
+    return "this user may not look there" if files is None else f"{plural(files, 'file')} {what}"
 
 
 class Reconciliation(msgspec.Struct, frozen=True):

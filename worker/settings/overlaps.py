@@ -36,7 +36,7 @@ def overlaps(settings: Settings) -> Iterator[Problem]:
         if place is None:
             continue
         if "?" in url and folder is not None:
-            yield Problem("output.urls", f"edi: knows no parameters, got {masked(url)}")
+            yield Problem("output.urls", f"edi: takes no parameters, got {masked(url)}")
         if ledger is not None and place == ledger:
             yield Problem("output.urls", f"must not be the ledger of state.url, got {masked(url)}")
         if inbox is not None and (text := _in_the_way(folder or place.parent, inbox)):

@@ -190,7 +190,7 @@ def problem_with(path: Path) -> str | None:
     if kind == "nothing":
         return f"{path} does not exist"
     if kind == "folder" and not os.access(path, os.R_OK | os.X_OK):
-        return f"{path} may not be listed by this user"
+        return f"{path} cannot be listed by this user"
     return None
 
 

@@ -156,7 +156,8 @@ class Session:
             )
             log.warning("settings.warned", detail=f"{detail} to 1000; input.poison_after counts deaths alone")
         if int(told.get("MessageRetentionPeriod", KEPT_S)) < SHORT_S:
-            log.warning("settings.warned", detail=f"sqs: {shown} drops messages in less than a day: set 14")
+            detail = f"sqs: {shown} drops messages in less than a day; set its retention to 14 days"
+            log.warning("settings.warned", detail=detail)
 
 
 def whole_seconds(lease_s: float) -> int:
