@@ -44,7 +44,8 @@ class InputSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         float,
         Meta(
             gt=0,
-            description="After so long without a sign of life a message is another's (Redis, SQS, new NATS consumers).",
+            description="A message without a sign of life for so long goes to another worker "
+            "(Redis, SQS, new NATS consumers).",
         ),
     ] = 60.0
     poison_after: Annotated[
@@ -55,11 +56,12 @@ class InputSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = 5
     reference_root: Annotated[
-        str, Meta(description="Folder that file: references in messages may name files of; empty: none are followed.")
+        str,
+        Meta(description="Folder below which file: references in messages may name files; empty: none are followed."),
     ] = ""
     reference_buckets: Annotated[
         tuple[str, ...],
-        Meta(description="Places s3://bucket/folder/ that s3: references may name objects of; empty: none."),
+        Meta(description="Places s3://bucket/folder/ below which s3: references may name objects; empty: none."),
     ] = ()
     fetch_folder: Annotated[
         str,
@@ -86,7 +88,7 @@ class StateSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str, Meta(description="The ledger: sqlite:FILE on a local disk, or postgresql://, which a fleet shares.")
     ] = "sqlite:spool/state/ledger.db"
     worker_name: Annotated[
-        str, Meta(description="This worker's name in a shared ledger, no other's; empty: the host's name.")
+        str, Meta(description="This worker's own name in a shared ledger; empty: the host's name.")
     ] = ""
     retention_days: Annotated[
         float, Meta(ge=0, description="How long claim content is kept in the ledger after its batch is settled.")
@@ -117,7 +119,7 @@ class FlowSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         int, Meta(ge=1, description="Most workers of the fleet: each keeps to its share while Redis is away.")
     ] = 1
     shared_lease_s: Annotated[
-        float, Meta(ge=1, description="After so long without a sign of life a worker's part is the others'.")
+        float, Meta(ge=1, description="A worker without a sign of life for so long loses its part to the others.")
     ] = 10.0
     once_timeout_s: Annotated[
         float, Meta(ge=0, description="How long `run --once` may take, an outage included; 0: as long as it takes.")
@@ -141,12 +143,12 @@ class RetrySettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         float,
         Meta(
             gt=0,
-            description="No attempt of a claim later than this after its first; stops in pauses, "
-            "but not if it fails all trials.",
+            description="No attempt of a claim later than this after its first; stands still in pauses, "
+            "unless the claim fails every trial.",
         ),
     ] = 900.0
     budget_ratio: Annotated[
-        float, Meta(ge=0, le=1, description="Most of all attempts that may be repeats, beyond 10 a second.")
+        float, Meta(ge=0, le=1, description="Largest share of all attempts that may be repeats, beyond 10 a second.")
     ] = 0.5
 
 
@@ -154,7 +156,7 @@ class TelemetrySettings(Section, frozen=True, kw_only=True, forbid_unknown_field
     """`[telemetry]`: logs, probes and how long a drain may take."""
 
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="The least level that is logged.")
+        Literal["debug", "info", "warning", "error"], Meta(description="The lowest level that is logged.")
     ] = "info"
     log_format: Annotated[
         Literal["json", "console"], Meta(description="JSON lines for machines, or text for a terminal.")
@@ -167,7 +169,9 @@ class TelemetrySettings(Section, frozen=True, kw_only=True, forbid_unknown_field
     ] = 130.0
     stop_grace_s: Annotated[
         float,
-        Meta(ge=0, description="Seconds from SIGTERM to SIGKILL where the worker runs, to be warned; 0: not known."),
+        Meta(
+            ge=0, description="Seconds from SIGTERM to SIGKILL where the worker runs, to warn if too few; 0: not known."
+        ),
     ] = 0.0
 
 
@@ -175,7 +179,8 @@ class Settings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings, complete and checked."""
 
     environment: Annotated[
-        Environment, Meta(description="What is talked to; chooses base URL and guards. Sandbox is never loaded.")
+        Environment,
+        Meta(description="Which API is called; chooses base URL and guards. The sandbox is never put under load."),
     ] = "simulator"
     api: ApiSettings = ApiSettings()
     auth: AuthSettings = AuthSettings()

@@ -28,9 +28,9 @@ class ApiSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True
     precheck_path: Annotated[
         str, Meta(description="Path that a claim is posted to, appended to the origin as it is.")
     ] = "/oihub/pre-service/v1/claim/precheck"
-    health_path: Annotated[str, Meta(description="Path that is asked whether the service is up.")] = (
-        "/oihub/pre-service/v1/healthcheck"
-    )
+    health_path: Annotated[
+        str, Meta(description="Path of the health endpoint, which tells whether the service is up.")
+    ] = "/oihub/pre-service/v1/healthcheck"
     request_format: Annotated[
         Literal["graphql", "flat"],
         Meta(description="How the claim is wrapped: a GraphQL query with variables, or x12RequestData alone."),
@@ -48,7 +48,9 @@ class ApiSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True
         float, Meta(gt=0, description="How long one call may take in all; the service's gateway gives up after 110 s.")
     ] = 120.0
     connect_timeout_s: Annotated[float, Meta(gt=0, description="How long making a connection may take.")] = 10.0
-    max_response_bytes: Annotated[int, Meta(ge=1024, description="Answers larger than this are not read on.")] = 4 << 20
+    max_response_bytes: Annotated[
+        int, Meta(ge=1024, description="Answers larger than this are not read to the end.")
+    ] = 4 << 20
     safe_to_repeat: Annotated[
         bool,
         Meta(description="Whether a claim may be sent again after an unknown outcome; false for calls that submit."),

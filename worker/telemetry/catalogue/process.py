@@ -14,7 +14,7 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "worker.failed",
         "error",
-        "`run` ends: something cannot be used, or not be trusted any more; nothing is lost",
+        "`run` ends: something cannot be used, or can no longer be trusted; nothing is lost",
         "detail exit_code",
         "do what `detail` says, then start it again",
     ),
@@ -29,7 +29,7 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "ledger.inherited",
         "info",
-        "what a dead worker's ledger knew of its batches is known here; they are gone on with",
+        "what a dead worker's ledger knew of its batches is known here; work on them goes on",
         "owner batches results",
     ),
     Event(
@@ -57,7 +57,7 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "settings.warned",
         "warning",
-        "a setting is allowed and probably not meant",
+        "a setting is allowed but probably not meant",
         "detail",
         "change the setting, or be sure of it",
     ),
@@ -66,7 +66,7 @@ EVENTS: tuple[Event, ...] = (
         "warning",
         "a `--once` run reached flow.once_timeout_s; what is unfinished stays pending",
         "elapsed_s",
-        "see why it takes so long; start it again",
+        "find out why it takes so long; start it again",
     ),
     Event(
         "sandbox.capped",
@@ -78,7 +78,7 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "task.failed",
         "error",
-        "a part of the worker, or its work on one claim, ended in an error of its own",
+        "a part of the worker, or its work on one claim, failed unexpectedly",
         "task claim_id batch batch_id error error_code causes frames",
         "report it with this line; it holds no claim content",
     ),

@@ -7,7 +7,7 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "token.refresh_failed",
         "warning",
-        "no new token for now; the old one serves on while it lasts",
+        "no new token for now; the old one stays in use while it lasts",
         "code delay_s",
         "if it lasts: see whether the token endpoint can be reached",
     ),
@@ -16,7 +16,7 @@ EVENTS: tuple[Event, ...] = (
         "error",
         "the token endpoint refuses our credentials",
         "code delay_s",
-        "correct client id and secret; claims stay pending meanwhile",
+        "correct the client id or the secret; claims stay pending meanwhile",
     ),
     Event("connection.dropped", "debug", "an idle connection was not fit for another claim", "reason"),
     Event(
@@ -24,12 +24,12 @@ EVENTS: tuple[Event, ...] = (
         "error",
         "submission is paused; no claim is charged an attempt",
         "reason detail advice failures trace_ids correlation_ids",
-        "do what `advice` says; a ticket wants the ids",
+        "do what `advice` says; quote the ids in a ticket",
     ),
     Event(
         "gate.held",
         "warning",
-        "submission stays paused: a trial failed, or one of several reasons went",
+        "submission stays paused: a trial failed, or only one of several reasons is gone",
         "reason detail reasons shut_s",
         "see the `gate.shut` before it",
     ),
@@ -46,7 +46,7 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "limiter.changed",
         "info",
-        "plainly more or fewer calls may be under way; one line in 10 s at most",
+        "clearly more or fewer calls may be under way; at most one line in 10 s",
         "limit before reason",
     ),
     Event(

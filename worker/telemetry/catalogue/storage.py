@@ -26,7 +26,7 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "books.unbalanced",
         "error",
-        "claims that came in have neither a result nor are pending, or results were counted twice",
+        "claims that came in neither have a result nor are pending, or results were counted twice",
         "batches claims dispositions pending parked count detail",
         "keep the ledger as it is and report this line; `status --reconcile` shows every batch",
     ),
@@ -49,17 +49,19 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "sink.reduced",
         "warning",
-        "a result is larger than the broker takes; it was sent without what `names` tells",
+        "a result is larger than the broker takes; it was sent without the fields in `names`",
         "sink claim_id bytes names",
         "find the whole record with `results --format json`, or raise the broker's limit",
     ),
     Event(
         "sink.rotated",
         "info",
-        "the file of results was set aside as configured; results go on in a new one",
+        "the results file was set aside as configured; results go to a new one",
         "sink bytes",
     ),
-    Event("sink.rotation_found", "info", "the file of results was rotated; results go on in the new one", "sink"),
+    Event(
+        "sink.rotation_found", "info", "the results file was renamed by another tool; results go to a new one", "sink"
+    ),
     Event(
         "storage.filled",
         "error",

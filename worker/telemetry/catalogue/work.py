@@ -19,19 +19,19 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "batch.opened",
         "info",
-        "a batch is being worked on; told at debug where it is one claim, whose lines say all",
+        "a batch is being worked on; at level debug if it holds one claim, whose own line says it all",
         "batch batch_id claims bytes duplicate_of answered",
     ),
     Event(
         "batch.waiting",
         "info",
-        "a batch of bytes that are being worked on waits, to tell that one's results again",
+        "a batch equal to one that is being worked on waits, to be given that one's results again",
         "batch batch_id duplicate_of",
     ),
     Event(
         "batch.resumed",
         "info",
-        "a batch that was begun before goes on",
+        "work goes on with a batch that was begun before",
         "batch batch_id claims bytes duplicate_of answered",
     ),
     Event(
@@ -43,7 +43,7 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "batch.refused",
         "warning",
-        "a file named to `submit` is no X12 that can be sent; nothing of it was, and it stays where it is",
+        "a file named to `submit` is not X12 that can be sent; nothing of it was sent, and it stays where it is",
         "batch code detail",
         "correct it and submit it again",
     ),
@@ -52,12 +52,12 @@ EVENTS: tuple[Event, ...] = (
         "error",
         "a large batch changed or disappeared while it was read; its remaining claims are `invalid`",
         "batch batch_id errno",
-        "find out who touches files that were taken; deliver it again",
+        "find out who changes files that were taken; deliver the batch again",
     ),
     Event(
         "batch.doubted",
         "warning",
-        "something in a batch is wrong and does not stop it",
+        "something in a batch is wrong, but does not stop it",
         "batch batch_id code interchange segment",
         "have the generator corrected",
     ),
@@ -71,9 +71,9 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "claim.told_elsewhere",
         "warning",
-        "another worker of the fleet has stored the claim's result first: that one holds, ours is dropped",
+        "another worker of the fleet has stored the claim's result first: that one counts, ours is dropped",
         "claim_id generation",
-        "see whether messages come to two workers at once: leases too short for the broker, or connections that break",
+        "see why messages come to two workers at once: leases too short for the broker, or connections that break",
     ),
     Event(
         "claim.retried",
@@ -93,6 +93,6 @@ EVENTS: tuple[Event, ...] = (
         "warning",
         "a batch in production is flagged as test data (ISA15 T); its claims are sent",
         "batch_id",
-        "see whether the generator is meant to send here",
+        "find out whether the generator is meant to send here",
     ),
 )
