@@ -78,7 +78,7 @@ class DirectorySource:
     @property
     def set_aside(self) -> int:
         """Count the files; see `worker.ports.Source.set_aside`."""
-        return self._folder.held.set_aside if self._folder.times_opened else 0
+        return self._folder.holdings.set_aside if self._folder.times_opened else 0
 
     async def open(self) -> None:
         """Open the folder, make its neighbours, and take over what dead workers held.
@@ -133,18 +133,18 @@ class DirectorySource:
 
         :raises worker.errors.StorageFull: if there is no room for that.
         """
-        await self._in_thread(self._folder.held.settle, [delivery.ref for delivery in deliveries])
+        await self._in_thread(self._folder.holdings.settle, [delivery.ref for delivery in deliveries])
 
     async def refuse(self, delivery: Delivery, code: str, text: str) -> None:
         """Move the file to the quarantine, with its reason; durable on return."""
-        await self._in_thread(self._folder.held.refuse, delivery.ref, Finding(code, text, "error"))
+        await self._in_thread(self._folder.holdings.refuse, delivery.ref, Finding(code, text, "error"))
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
         """Put the files back into the folder under their own names, where those are free.
 
         Those that another worker can go on with only as an heir stay in our folder in ``work/``, at rest.
         """
-        await self._in_thread(self._folder.held.release, [delivery.ref for delivery in deliveries])
+        await self._in_thread(self._folder.holdings.release, [delivery.ref for delivery in deliveries])
 
     async def left_over(self) -> Sequence[str]:
         """Names of the files in the folder, at most a thousand."""

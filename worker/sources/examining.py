@@ -16,7 +16,7 @@ Found = Reading | Finding | Wait
 """Ready, and what was read; refused, and why; or not ready."""
 
 
-class Place(msgspec.Struct):
+class ExaminedFolder(msgspec.Struct):
     """A folder whose files are examined: its descriptor, its rules, and what is remembered of it.
 
     `ask`: the kernel can tell who writes there. `ours`: its files are this worker's already. `witness` is told what is
@@ -44,14 +44,14 @@ class Examiner:
         self._survey = survey
         self._reader = LargeReader(survey)
 
-    def examine(self, file: Candidate, known: Sighting, now: float, place: Place) -> Found:
+    def examine(self, file: Candidate, known: Sighting, now: float, folder: ExaminedFolder) -> Found:
         """Look into an open file that has been as it is since `known`.
 
         :raises worker.sources.reading.Unreadable: if it cannot be read.
         """
-        rules = place.rules
+        rules = folder.rules
         unchanged_s = now - known.since
-        if file.links > 1 and not place.ours:
+        if file.links > 1 and not folder.ours:
             return wait_for_unlink(unchanged_s, rules)
         if not rules.renamed:
             if file.lease is Lease.REFUSED and unchanged_s < rules.incomplete_after_s:
@@ -60,7 +60,7 @@ class Examiner:
                 return Wait("settling", rules.settled_after_s - unchanged_s, near=True)
         if (excess := too_large(file.size, rules.largest_bytes)) is not None:
             return excess
-        witness = place.witness
+        witness = folder.witness
         if witness is not None and (poison := witness.condemns(file.sight, rules.poison_after)) is not None:
             return poison
         reading = self._large(file, known, witness) if file.size > SMALL_BYTES else self._small(file, witness)

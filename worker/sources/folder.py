@@ -1,6 +1,6 @@
 """The blocking half of the directory source: goes through the names and has what is ready taken.
 
-Runs in threads only, one call at a time. What is taken lies in our work folder, `held` until it is put away.
+Runs in threads only, one call at a time. What is taken lies in our work folder, in our `holdings` until it is put away.
 """
 
 import math
@@ -15,10 +15,10 @@ import msgspec
 from worker.claim import Delivery
 from worker.errors import SettingsError, SourceUnavailable
 from worker.ports import Heir
-from worker.sources.examining import Examiner, Place
+from worker.sources.examining import ExaminedFolder, Examiner
 from worker.sources.file_leases import leases_tell
+from worker.sources.holdings import first_used, used_again
 from worker.sources.names import passed_over
-from worker.sources.putaway import first_used, used_again
 from worker.sources.readiness import Rules, sight_of
 from worker.sources.reading import SurveyOf
 from worker.sources.scan import Scan, files_in
@@ -78,8 +78,8 @@ class Folder:
         :raises worker.errors.StateError: if the disk fails.
         """
         spool = first_opened(self._path, self._name, self._heir.will)
-        self.held = first_used(spool, self._clock, self._rules.poison_after, self._heir)
-        self._taker = Taker(self._examiner, self.held, self.ready, self._clock)
+        self.holdings = first_used(spool, self._clock, self._rules.poison_after, self._heir)
+        self._taker = Taker(self._examiner, self.holdings, self.ready, self._clock)
         self._use(spool)
 
     def _use(self, spool: Spool) -> None:
@@ -88,8 +88,8 @@ class Folder:
         self._scan = Scan(spool.incoming)
         ask = self._ask_kernel and leases_tell(spool.mount)
         at_once = msgspec.structs.replace(self._rules, renamed=True)
-        self._incoming = Place(spool.incoming, self._rules, ask=ask, ours=False, witness=spool.work.witness)
-        self._working = Place(spool.work.fd, at_once, ask=False, ours=True)
+        self._incoming = ExaminedFolder(spool.incoming, self._rules, ask=ask, ours=False, witness=spool.work.witness)
+        self._working = ExaminedFolder(spool.work.fd, at_once, ask=False, ours=True)
         self._take_over_at = -math.inf
         self.times_opened += 1
 
@@ -101,7 +101,7 @@ class Folder:
         self._be_there()
         self._taker.taken_bytes = 0
         try:
-            self.held.retry()
+            self.holdings.retry()
             if not self._scan.under_way:
                 self._begin()
             self._look_at_found(limit)
@@ -135,7 +135,7 @@ class Folder:
         former = self._spool
         former.work.unlock()  # else our own lock would be in our way
         try:
-            spool = used_again(self.held, self._path, self._name, self._heir.will)
+            spool = used_again(self.holdings, self._path, self._name, self._heir.will)
         except (OSError, SettingsError):
             former.work.relock()
             raise SourceUnavailable(f"input: {self._path} is there again, but cannot be used") from None
@@ -150,13 +150,13 @@ class Folder:
         if now >= self._take_over_at:
             self._take_over_at = now + TAKE_OVER_S
             if take_over(self._spool.work_root, self._spool.work, self._heir):
-                self.held.find()
+                self.holdings.find()
 
     def _look_at_found(self, limit: int) -> None:
-        if self.held.found:
-            meet_again(self._spool.work.fd, self.held, self._heir)
+        if self.holdings.found:
+            meet_again(self._spool.work.fd, self.holdings, self._heir)
         if not self._spool.work.witness.holds_back:
-            self._begun.extend(self.held.returned.next(self._spool.work.fd))
+            self._begun.extend(self.holdings.returned.next(self._spool.work.fd))
         for _ in range(len(self._begun)):
             if self._full(limit):
                 return
@@ -166,7 +166,7 @@ class Folder:
             if waits or not self._look_at(self._working, held.entry, held.name):
                 self._begun.append(held)
             else:
-                self.held.done_with(held)
+                self.holdings.done_with(held)
 
     def _look_at_names(self, limit: int) -> bool:
         """Go on with the pass; True if it has ended."""
@@ -204,14 +204,14 @@ class Folder:
         except FileNotFoundError:
             return False
 
-    def _look_at(self, place: Place, entry: str, name: str) -> bool:
+    def _look_at(self, folder: ExaminedFolder, entry: str, name: str) -> bool:
         """Examine one file and act on it; False if it must be looked at again."""
         now = self._monotonic()
-        wait = self._taker.act(place, entry, name, now)
+        wait = self._taker.act(folder, entry, name, now)
         if wait is None:
-            place.sightings.forget(entry)
+            folder.sightings.forget(entry)
             return True
-        sighting = place.sightings.of(entry)
+        sighting = folder.sightings.of(entry)
         if sighting is not None:
             sighting.near, sighting.due = wait.near, now + wait.again_s
             self._note(sighting)
@@ -224,8 +224,8 @@ class Folder:
 
     def _view(self, *, ended: bool) -> View:
         again_s = max(self._again - self._monotonic(), 0.002)
-        waiting = self.held.returned.waiting  # for others to be done, of which nothing here tells
-        near = self._near or waiting or bool(self.held.found or self._begun)
+        waiting = self.holdings.returned.waiting  # for others to be done, of which nothing here tells
+        near = self._near or waiting or bool(self.holdings.found or self._begun)
         return View(self._scan.passed, ended, near, min(again_s, TURN_S) if waiting else again_s)
 
     def left_over(self) -> list[str]:
@@ -241,8 +241,8 @@ class Folder:
     def close(self) -> None:
         """Give back what nobody was given, and let go of everything; what is held stays in our folder."""
         self._examiner.close()
-        self.held.release([delivery.ref for delivery in self.ready])
-        self.held.give_up(self._begun)
+        self.holdings.release([delivery.ref for delivery in self.ready])
+        self.holdings.give_up(self._begun)
         self.ready.clear()
         self._begun.clear()
         self._scan.end()

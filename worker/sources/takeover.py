@@ -15,10 +15,10 @@ import structlog
 
 from worker.crashpoint import crashpoint
 from worker.ports import Heir
+from worker.sources.holdings import Holdings
 from worker.sources.moves import open_folder
 from worker.sources.names import is_at_rest
 from worker.sources.owner import OWNER, lock, read_will
-from worker.sources.putaway import PutAway
 from worker.sources.scan import names_in
 from worker.sources.witness import READING, forget_notes
 from worker.sources.workfolder import WorkFolder, held_in, refs_of
@@ -62,19 +62,19 @@ def take_over(root_fd: int, ours: WorkFolder, heir: Heir) -> int:
     return taken
 
 
-def meet_again(work_fd: int, held: PutAway, heir: Heir) -> None:
+def meet_again(work_fd: int, holdings: Holdings, heir: Heir) -> None:
     """Have what was found in our folder wait for its turn; what has killed too many workers goes to the quarantine.
 
     :raises OSError: if one cannot be moved there.
     :raises worker.errors.SourceUnavailable: if it cannot be told now what was answered; all are met the next time.
     """
-    found = list(held.found)
+    found = list(holdings.found)
     refs = refs_of(work_fd, found)
     answered = heir.answered(list(refs.values()))
-    held.found.clear()
+    holdings.found.clear()
     there = [one for one in found if one.entry in refs]
-    for one, text in held.returned.meet(there, {entry: answered.get(ref, 0) for entry, ref in refs.items()}):
-        held.quarantine(work_fd, one.entry, one.name, Finding("poison", text, "error"))
+    for one, text in holdings.returned.meet(there, {entry: answered.get(ref, 0) for entry, ref in refs.items()}):
+        holdings.quarantine(work_fd, one.entry, one.name, Finding("poison", text, "error"))
 
 
 def _inherit(root_fd: int, name: str, ours: WorkFolder, heir: Heir) -> list[bool]:

@@ -8,10 +8,10 @@ import structlog
 from worker.claim import Delivery
 from worker.crashpoint import crashpoint
 from worker.errors import SourceUnavailable
-from worker.sources.examining import Examiner, Place
+from worker.sources.examining import ExaminedFolder, Examiner
+from worker.sources.holdings import Holdings
 from worker.sources.moves import NOT_MOVABLE
 from worker.sources.names import displayed
-from worker.sources.putaway import PutAway
 from worker.sources.readiness import Wait, ref_of, wait_for_access, wait_for_writer
 from worker.sources.reading import Candidate, NotAFile, Reading, Unreadable
 from worker.sources.spool import Spool
@@ -26,39 +26,41 @@ class Taker:
 
     spool: Spool
 
-    def __init__(self, examiner: Examiner, held: PutAway, ready: deque[Delivery], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, examiner: Examiner, holdings: Holdings, ready: deque[Delivery], clock: Callable[[], float]
+    ) -> None:
         self.taken_bytes = 0
         self._examiner = examiner
-        self._held = held
+        self._holdings = holdings
         self._ready = ready
         self._clock = clock
         self._warned: set[str] = set()
 
-    def act(self, place: Place, entry: str, name: str, now: float) -> Wait | None:
+    def act(self, folder: ExaminedFolder, entry: str, name: str, now: float) -> Wait | None:
         """Do what the file asks for; a `Wait` if that is nothing for now.
 
         :raises worker.errors.SourceUnavailable: if our work folder is gone.
         :raises OSError: if it is the folder and not the file that cannot be used.
         """
         try:
-            with Candidate(entry, place.fd, ask=place.ask) as file:
-                sighting = place.sightings.met(entry, file.sight, now)
-                found = self._examiner.examine(file, sighting, now, place)
+            with Candidate(entry, folder.fd, ask=folder.ask) as file:
+                sighting = folder.sightings.met(entry, file.sight, now)
+                found = self._examiner.examine(file, sighting, now, folder)
                 if isinstance(found, Reading):
-                    return self._take(place, file, Held(entry, name), found)
+                    return self._take(folder, file, Held(entry, name), found)
         except FileNotFoundError:
             return None
         except NotAFile:
             self.ignore(name, "not_a_file")
             return None
         except Unreadable as error:
-            sighting = place.sightings.met(entry, error.sight, now)
+            sighting = folder.sightings.met(entry, error.sight, now)
             sighting.tries += 1
-            found = wait_for_access(sighting.tries, place.rules)
+            found = wait_for_access(sighting.tries, folder.rules)
         if isinstance(found, Wait):
             return found
         try:
-            self._held.quarantine(place.fd, entry, name, found)
+            self._holdings.quarantine(folder.fd, entry, name, found)
         except OSError as error:
             if error.errno not in NOT_MOVABLE:
                 raise
@@ -66,16 +68,16 @@ class Taker:
             return Wait("not_movable", MOVE_AGAIN_S)
         return None
 
-    def _take(self, place: Place, file: Candidate, held: Held, reading: Reading) -> Wait | None:
-        if not place.ours:
-            taken = self._rename(place, file, held.name)
+    def _take(self, folder: ExaminedFolder, file: Candidate, held: Held, reading: Reading) -> Wait | None:
+        if not folder.ours:
+            taken = self._rename(folder, file, held.name)
             if taken is None:
                 return None
             held = taken
             crashpoint("taken")
             if not file.undisturbed():
-                self._held.put_back(held)
-                return wait_for_writer(0.0, place.rules)
+                self._holdings.put_back(held)
+                return wait_for_writer(0.0, folder.rules)
         lies_at = self.spool.work_path(held.entry)
         delivery = Delivery(
             name=displayed(held.name),
@@ -89,15 +91,15 @@ class Taker:
             sha256=reading.sha256,
             only=reading.only,
         )
-        self._held.hold(delivery.ref, held)
+        self._holdings.hold(delivery.ref, held)
         self._ready.append(delivery)
         self.taken_bytes += len(reading.data or b"")
         return None
 
-    def _rename(self, place: Place, file: Candidate, name: str) -> Held | None:
+    def _rename(self, folder: ExaminedFolder, file: Candidate, name: str) -> Held | None:
         """Take a file into our folder; None if another worker was faster, or its producer has taken it back."""
         try:
-            return self.spool.work.take(place.fd, name, file.sight[0])
+            return self.spool.work.take(folder.fd, name, file.sight[0])
         except FileNotFoundError:
             if self.spool.work.gone():
                 raise SourceUnavailable(f"input: {self.spool.work_path('.')} was removed") from None

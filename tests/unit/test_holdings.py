@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.sources.putaway import PutAway
+from worker.sources.holdings import Holdings
 from worker.sources.spool import Spool
 from worker.sources.takeover import NoHeir
 from worker.sources.workfolder import Held
@@ -15,14 +15,14 @@ def test_a_folder_that_came_back_and_cannot_be_read_changes_nothing(tmp_path: Pa
     for name in ("first", "second"):
         (tmp_path / name / "in").mkdir(parents=True)
     first, second = Spool(tmp_path / "first/in", "worker"), Spool(tmp_path / "second/in", "worker")
-    put_away = PutAway(first, time.time, 5, NoHeir())
+    holdings = Holdings(first, time.time, 5, NoHeir())
     (tmp_path / "first/work/worker/2a-batch.837").write_text("ISA")
-    put_away.hold("ref", Held("2a-batch.837", "batch.837"))
+    holdings.hold("ref", Held("2a-batch.837", "batch.837"))
     second.close()
 
     with pytest.raises(OSError, match="Bad file descriptor"):
-        put_away.use(second)
-    put_away.settle(["ref"])
+        holdings.use(second)
+    holdings.settle(["ref"])
 
     assert [path.name for path in (tmp_path / "first/archive").rglob("*.837")] == ["batch.837"]
     first.close()

@@ -1,4 +1,4 @@
-"""What becomes of the batches in our work folder: archived, quarantined, or back to where they came from.
+"""The batches in our work folder, and what becomes of them: archived, quarantined, or put back where they were.
 
 Only a lack of room is an error here, and a disk that fails at fsync. If the spool cannot be reached, the batch is kept
 on a list and put away when it can be; should we end before, the next start finds it in ``work/``, and the ledger knows
@@ -27,7 +27,7 @@ Fate = Finding | None
 """Quarantine, and why; or the archive."""
 
 
-class PutAway:
+class Holdings:
     """The batches that this worker holds, by `ref`, and the way out for each.
 
     `found` are those that lie in our folder and that nobody was given: of a dead worker, or given back. `returned` has
@@ -213,28 +213,28 @@ def _tell_vanished(held: Held) -> None:
     structlog.get_logger().warning("input.vanished", batch=displayed(held.name))
 
 
-def first_used(spool: Spool, clock: Callable[[], float], poison_after: int, heir: Heir) -> PutAway:
+def first_used(spool: Spool, clock: Callable[[], float], poison_after: int, heir: Heir) -> Holdings:
     """Begin with this spool at the start, when nobody can go on without it.
 
     :raises worker.errors.StateError: if our folder in it cannot be read; the spool is closed then.
     """
     try:
-        return PutAway(spool, clock, poison_after, heir)
+        return Holdings(spool, clock, poison_after, heir)
     except OSError as error:
         place = path_of(spool.work.fd)
         spool.close()
         raise StateError(f"input: cannot read {place}: {errorcode.get(error.errno or 0)}") from None
 
 
-def used_again(held: PutAway, incoming: Path, worker_name: str, will: bytes) -> Spool:
-    """Open the spool anew and go on with it; where that cannot be, `held` stays with the former one.
+def used_again(holdings: Holdings, incoming: Path, worker_name: str, will: bytes) -> Spool:
+    """Open the spool anew and go on with it; where that cannot be, `holdings` stay with the former one.
 
     :raises OSError: if it cannot be opened or read.
     :raises worker.errors.SettingsError: if its folders do not belong together.
     """
     spool = Spool(incoming, worker_name, will)
     try:
-        held.use(spool)
+        holdings.use(spool)
     except OSError:
         spool.close(keep=True)
         raise
