@@ -57,7 +57,7 @@ def complain(error: BaseException) -> None:
     """Say what is wrong, one line a problem, without a traceback."""
     console = stderr()
     if isinstance(error, SettingsError):
-        console.print(f"precheck-worker: {plural(len(error.problems), 'problem')} in the settings")
+        console.print(f"precheck-worker: {plural(len(error.problems), 'problem')} in the settings or the command line")
         for problem in error.problems:
             console.print(f"  - {problem}")
     else:
