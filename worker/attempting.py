@@ -68,7 +68,7 @@ class Attempter:
         self._steady = steady
 
     async def give_back(self, batches: Iterable[OpenBatch]) -> None:
-        """Unsay in the ledger what was noted for claims that were not begun; called once no attempt is under way."""
+        """Take back in the ledger what was noted for claims not begun; called once no attempt is under way."""
         await self._reservations.give_back(batches)
 
     async def attempt(self, effort: Effort) -> None:
@@ -148,7 +148,7 @@ class Attempter:
         await once_there_is_room(self._pace.gate, lambda: self._ledger.dispatch(effort.claim, number), what="ledger")
 
     async def _take_back(self, effort: Effort) -> None:
-        """Put a claim that was not sent back into its queue, and unsay in the ledger that it is in flight."""
+        """Put a claim that was not sent back into its queue, and note in the ledger that it is not in flight."""
         if not effort.attempts:
             effort.first_sent_at = None
         await self._defer(effort, 0.0)

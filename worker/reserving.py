@@ -43,7 +43,7 @@ class Reservations:
                 await self._ask(batch, ordinal)
 
     async def give_back(self, batches: Iterable[OpenBatch]) -> None:
-        """Unsay what was noted and not sent, once nothing is sent any more, so that it costs those claims nothing."""
+        """Take back what was noted and not sent, once no more is sent, so that it costs those claims nothing."""
         marks = {batch.batch.number: batch.sent for batch in batches if batch.reserved > batch.sent}
         if marks:
             crashpoint("before_give_back")

@@ -48,8 +48,9 @@ async def obey_signals(pipeline: Pipeline, tally: Tally) -> None:
         insistence_heard(*numbers, echo_s=ECHO_S, within_s=ABORT_WITHIN_S) as insisted,
     ):
         async for number in signals:
-            # Who closes a terminal does not ask twice: its shell and the kernel both send one, and a manager follows.
-            # Nor does timeout(1), or who stops a process and its group: that is one signal, delivered twice.
+            # Closing a terminal is not asking twice, though its shell and the kernel both send a SIGHUP, and a
+            # manager's SIGTERM follows. A signal of timeout(1), or one to a process and its group, is one delivered
+            # twice.
             if insisted() and number != signal.SIGHUP:
                 raise Interrupted(128 + number)
             if not tally.stopped_by:

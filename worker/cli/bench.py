@@ -38,7 +38,9 @@ def register(app: typer.Typer) -> None:
 def bench(
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="A tenth of the work (with --limiter: one seed): a first impression in a minute."),
+        typer.Option(
+            "--quick", help="A tenth of the work (with --limiter: one seed), for a first impression in a minute."
+        ),
     ] = False,
     rounds: Annotated[
         int, typer.Option(min=1, help="Rounds per figure; the table shows medians. With --limiter: seeds, and means.")

@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def check(config: Config = None) -> int:
-    """Look whether the worker could work: settings, paths, outputs, token, health, clock. Nothing is sent or changed.
+    """See whether the worker could work: settings, paths, outputs, token, health, clock. Nothing is sent or changed.
 
     The exit code is 0 if all is well, otherwise that of the first thing that is not: 2, 3 or 4.
     """

@@ -74,7 +74,7 @@ def enqueue(
 
     What is too large for a message goes as a reference, if it lies below input.reference_root, a folder that the
     workers see under the same path; it must stay there until it is processed. An object in S3 goes as a reference to
-    what it is now, if it lies below input.reference_buckets. The very same file or object put there twice counts once.
+    what it is now, if it lies below input.reference_buckets. The same file or object put there twice counts once.
     The exit code is 1 if one was not sent.
     """
     settings = settings_from(config, online=False)

@@ -69,7 +69,8 @@ def results(
         bool, typer.Option("--show-phi", help="Show identifiers in full; json and csv get the complete records.")
     ] = False,
     limit: Annotated[
-        int | None, typer.Option(min=1, help=f"At most so many, oldest first; a table shows {TABLE_ROWS} by itself.")
+        int | None,
+        typer.Option(min=1, help=f"At most this many, oldest first; a table shows {TABLE_ROWS} unless told otherwise."),
     ] = None,
     config: Config = None,
 ) -> int:

@@ -84,7 +84,7 @@ def retry(
     The new result is of the next generation and names the one it supersedes. No input is touched. It works on the
     ledger as a worker does, so stop the worker first; in a ledger that a fleet shares another state.worker_name does.
     TIME is like 2026-01-31T18:00Z, or an age like 90m, 12h, 3d.
-    Parked are claims that ended as undelivered, undetermined or review, and those that were refused as requests. With
+    Parked claims are those that ended as undelivered, undetermined or review, and those refused as requests. With
     api.safe_to_repeat = false only those that were undelivered or refused are sent, unless --disposition names others.
 
     The exit code is 0 if every claim sent again was accepted, or nothing was parked; else 1.

@@ -38,14 +38,14 @@ def simulate(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8377,
     seed: Annotated[int, typer.Option(help="The same seed gives the same verdicts and faults.")] = 1,
     latency_scale: Annotated[
-        float | None, typer.Option(min=0.0, help="Stretch of the vendor's latency: 1 is P50 2.4 s, P99 30 s; 0 none.")
+        float | None, typer.Option(min=0.0, help="Factor on the vendor's latency: 1 is P50 2.4 s, P99 30 s; 0 is none.")
     ] = None,
     token_lifetime_s: Annotated[float | None, typer.Option(min=0.1, help="How long a token lives.")] = None,
     fault: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE of a fault, for example http_500=0.1; may be repeated.")
     ] = None,
     any_host: Annotated[bool, typer.Option("--any-host", help="Allow an address that is not loopback.")] = False,
-    profiles: Annotated[bool, typer.Option("--profiles", help="List the profiles and leave.")] = False,
+    profiles: Annotated[bool, typer.Option("--profiles", help="List the profiles and exit.")] = False,
 ) -> int:
     """Play the Claim Pre-Check API on this machine: token, health, pre-check, faults.
 

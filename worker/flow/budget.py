@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import anyio
 
-_ROUNDING = 1e-6  # of a retry: what is earned is summed up of fractions
+_ROUNDING = 1e-6  # of a retry: what is earned is a sum of fractions
 
 
 class RetryBudget:

@@ -116,7 +116,7 @@ class SqliteLedger(SqliteReads):
         await self._commits.reserve(marks)
 
     async def retract(self, marks: Mapping[int, int]) -> None:
-        """Unsay part of what `reserve` noted."""
+        """Take back part of what `reserve` noted."""
         await self._change(partial(changes.retract_marks, marks=marks))
 
     async def dispatch(self, claim: Claim, attempt: int) -> None:

@@ -37,7 +37,7 @@ class Ledger(Protocol):
         ...
 
     async def retract(self, marks: Mapping[int, int]) -> None:
-        """Unsay part of what `reserve` noted: of each batch nothing above this ordinal was sent, nor will be now."""
+        """Take back part of what `reserve` noted: of each batch nothing above this ordinal was or will be sent."""
         ...
 
     async def dispatch(self, claim: Claim, attempt: int) -> None:

@@ -9,7 +9,7 @@ from worker.claim import Batch
 
 
 class Emission(msgspec.Struct, frozen=True, gc=False):
-    """A result on its way out of the ledger; `seq` grows without holes being meaningful."""
+    """A result on its way out of the ledger; `seq` grows from one to the next, and gaps mean nothing."""
 
     seq: int
     batch_number: int

@@ -83,7 +83,7 @@ class Custody:
         return met
 
     async def suspect(self, met: dict[str, int]) -> list[str]:
-        """Have those of the messages taken in that were delivered before wait, or bury them; gives the others.
+        """Of the messages taken in, let those wait that were delivered before, or bury them; gives the others.
 
         :raises worker.errors.SourceUnavailable: if it cannot be told what is noted of them; all are given back.
         """

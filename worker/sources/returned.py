@@ -3,7 +3,7 @@
 How often one was begun anew in a row, without any new answer since, stands in the name of its entry, and so does how
 many answers it had then: ``2f1c.3.120-batch_7.837``. The name is changed before a byte of the batch is read, by one
 rename, so whatever comes then is counted. They are handed on by the rules for suspects (`worker.sources.suspects`):
-the oftener, the fewer at a time, and one at the limit is for the quarantine.
+the more often, the fewer at a time, and one at the limit goes to quarantine.
 
 A worker that ends in order leaves its batches there ``at rest`` (``2f1c.0.140.r-batch_7.837``): that was no death.
 """

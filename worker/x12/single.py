@@ -6,7 +6,7 @@
 
 Generators that write a file a claim write nearly only this: nothing around the interchange, every segment named in
 capitals and none empty, right counts and control numbers. `worker.x12.survey` and `worker.x12.split` would find
-nothing to remark and would send it byte for byte; they take both their time for it. Whatever is different is None here
+nothing to remark and would send it byte for byte; both take their time for it. Whatever is different is None here
 and is theirs; tests hold both readings against each other.
 """
 

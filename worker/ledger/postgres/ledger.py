@@ -125,7 +125,7 @@ class PostgresLedger(PostgresReads):
         await self._commits.reserve(marks)
 
     async def retract(self, marks: Mapping[int, int]) -> None:
-        """Unsay part of what `reserve` noted."""
+        """Take back part of what `reserve` noted."""
 
         async def retracted(connection: Connection, writer: Writer) -> None:
             await changes.retract_marks(connection, marks, writer.tenure.worker)
