@@ -244,7 +244,7 @@ async def test_parked_claims_are_found_and_a_repeat_takes_their_place(pair: Pair
     await pair[0].dispatch(claim(batch, 2, generation=2), 1)
 
     (group,) = await pair[1].parked_groups(ParkedFilter(dispositions=("undelivered", "review"), batch="a.837"))
-    one, two = await pair[1].parked(ParkedFilter(disposition="undelivered"), after=(0, 0), limit=5)
+    one, two = await pair[1].parked(ParkedFilter(dispositions=("undelivered",)), after=(0, 0), limit=5)
     await pair[1].record([record(batch, 2, generation=2)])
     (left,) = await pair[1].parked()
     (told,) = await pair[1].replay_batches({batch.number: 1})

@@ -109,13 +109,13 @@ async def test_parked_claims_are_found_by_disposition_reason_batch_and_time(tmp_
 
         a1, a2, b1 = f"{one.batch_id}:1:1", f"{one.batch_id}:2:1", f"{two.batch_id}:1:1"
         assert await found() == [a1, a2, b1]
-        assert await found(disposition="undelivered") == [a1, b1]
+        assert await found(dispositions=("undelivered",)) == [a1, b1]
         assert await found(reason_code="why_review") == [a2]
         assert await found(batch=one.batch_id) == [a1, a2]
         assert await found(batch="b.837") == [b1]
         assert await found(parked_from=150.0) == [a2, b1]
         assert await found(parked_before=150.0) == [a1]
-        assert await found(disposition="undelivered", batch=two.batch_id, parked_from=300.0) == []
+        assert await found(dispositions=("undelivered",), batch=two.batch_id, parked_from=300.0) == []
         after = [each.result_id for each in await ledger.parked(after=(one.number, 1), limit=1)]
         assert after == [a2]
 

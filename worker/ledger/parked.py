@@ -19,7 +19,6 @@ class ParkedFilter(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     dispositions: tuple[str, ...] = ()
-    disposition: str | None = None
     reason_code: str | None = None
     batch: str | None = None
     environment: str | None = None
@@ -52,7 +51,6 @@ class ParkedGroup(msgspec.Struct, frozen=True, gc=False):
 WANTED = f"""
   AND NOT {ELSEWHERE}
   AND (:dispositions IS NULL OR r.disposition IN (SELECT value FROM json_each(:dispositions)))
-  AND (:disposition IS NULL OR r.disposition = :disposition)
   AND (:reason_code IS NULL OR r.reason_code = :reason_code)
   AND (:batch IS NULL OR b.batch_id = :batch OR b.name = :batch)
   AND (:environment IS NULL OR b.environment = :environment)

@@ -30,12 +30,11 @@ ORDER BY b.number LIMIT $5
 
 WANTED = """
     AND ($1::text[] IS NULL OR r.disposition = ANY($1))
-    AND ($2::text IS NULL OR r.disposition = $2)
-    AND ($3::text IS NULL OR r.reason_code = $3)
-    AND ($4::text IS NULL OR b.batch_id = $4 OR b.name = $4)
-    AND ($5::text IS NULL OR b.environment = $5)
-    AND ($6::float8 IS NULL OR p.parked_at >= $6)
-    AND ($7::float8 IS NULL OR p.parked_at < $7)
+    AND ($2::text IS NULL OR r.reason_code = $2)
+    AND ($3::text IS NULL OR b.batch_id = $3 OR b.name = $3)
+    AND ($4::text IS NULL OR b.environment = $4)
+    AND ($5::float8 IS NULL OR p.parked_at >= $5)
+    AND ($6::float8 IS NULL OR p.parked_at < $6)
 """
 
 PARKED = f"""
@@ -45,8 +44,8 @@ FROM parked AS p JOIN batches AS b ON b.number = p.batch_number
 JOIN results AS r USING (batch_number, ordinal, generation)
 LEFT JOIN attempts AS a
     ON a.batch_number = p.batch_number AND a.ordinal = p.ordinal AND a.generation = p.generation + 1
-WHERE (p.batch_number, p.ordinal) > ($8, $9) {WANTED}
-ORDER BY p.batch_number, p.ordinal LIMIT $10
+WHERE (p.batch_number, p.ordinal) > ($7, $8) {WANTED}
+ORDER BY p.batch_number, p.ordinal LIMIT $9
 """  # noqa: S608 - joined from constants
 
 PARKED_GROUPS = f"""
@@ -146,7 +145,6 @@ async def summarise(connection: Connection, only_open: bool, limit: int) -> list
 def _wanted(wanted: ParkedFilter) -> tuple[Any, ...]:
     return (
         list(wanted.dispositions) or None,
-        wanted.disposition,
         wanted.reason_code,
         wanted.batch,
         wanted.environment,
