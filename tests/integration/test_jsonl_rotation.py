@@ -65,6 +65,13 @@ def test_what_else_it_says_is_a_wrong_setting(query: str) -> None:
         from_url(f"jsonl:results.jsonl?{query}")
 
 
+def test_a_size_that_holds_no_result_is_taken_for_one_without_its_unit() -> None:
+    with pytest.raises(SettingsError, match=r"rotate=10 is a file of 10 bytes, .* as in rotate=100MB"):
+        from_url("jsonl:results.jsonl?rotate=10")
+
+    assert parse_rotation("rotate=1kB") == Rotation(at_bytes=1_000)
+
+
 async def test_a_file_that_is_large_enough_is_set_aside_before_the_next_result(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
 

@@ -25,6 +25,7 @@ from worker.crashpoint import crashpoint
 from worker.errors import SettingsError
 from worker.sinks import files
 
+LEAST_BYTES = 1_000
 STAMP = "%Y%m%dT%H%M%S.%f"
 _STAMPED = re.compile(r"-(\d{8}T\d{6}\.\d{3})Z", re.ASCII)
 _SIZE = re.compile(r"([1-9]\d{0,14})(kB|MB|GB|)\Z", re.ASCII)
@@ -54,7 +55,7 @@ NO_ROTATION = Rotation()
 def parse_rotation(query: str) -> Rotation:
     """Read what follows the question mark in the sink's url: nothing, ``rotate=100MB`` or ``rotate=daily``.
 
-    :raises worker.errors.SettingsError: if it is neither.
+    :raises worker.errors.SettingsError: if it is neither, or a size of less than `LEAST_BYTES`.
     """
     if not query:
         return NO_ROTATION
@@ -62,7 +63,12 @@ def parse_rotation(query: str) -> Rotation:
         case [("rotate", "daily")]:
             return Rotation(daily=True)
         case [("rotate", text)] if size := _SIZE.match(text):
-            return Rotation(at_bytes=int(size[1]) * _UNITS[size[2]])
+            if (at_bytes := int(size[1]) * _UNITS[size[2]]) < LEAST_BYTES:
+                meant = "less than one result takes; without a unit they are bytes, as in rotate=100MB"
+                raise SettingsError(
+                    [f"output.urls: jsonl: with rotate={text} is a file of {at_bytes:,} bytes, {meant}"]
+                )
+            return Rotation(at_bytes=at_bytes)
         case _:
             raise SettingsError(
                 ["output.urls: what follows the ? of jsonl: must be rotate=100MB (kB, GB) or rotate=daily"]
