@@ -60,6 +60,8 @@ def own_name() -> str:
 class Place:
     """One place on a real broker, made for one test: claims come from it, results go to it."""
 
+    server: str
+
     def __init__(self, url: str, root: Path) -> None:
         self.url = url
         self.root = root
@@ -114,6 +116,7 @@ class RedisPlace(Place):
     def __init__(self, root: Path, url: str = REDIS_URL) -> None:
         need(url)
         self.stream = own_name()
+        self.server = url
         super().__init__(f"{url}?stream={self.stream}", root)
         self.client = redis.Redis.from_url(url, protocol=2)
 

@@ -68,9 +68,8 @@ async def open_parts(stack: AsyncExitStack, settings: Settings, order: Order, ta
     """
     state, create = settings.state, order.create
     ledger = await stack.enter_async_context(open_state(state, environment=settings.environment, create=create))
-    outputs = [
-        await stack.enter_async_context(_closing(sinks.from_url(url, create=create))) for url in settings.output.urls
-    ]
+    outputs = [sinks.from_url(url, create=create) for url in settings.output.urls]
+    await stack.enter_async_context(_closing(outputs))
     api = await stack.enter_async_context(open_client(settings))
     source = await _source(settings, ledger, outputs, order)
     period = await begin_period(ledger)
@@ -126,9 +125,12 @@ def _unready(pipeline: Pipeline) -> str | None:
 
 
 @asynccontextmanager
-async def _closing(sink: Sink) -> AsyncIterator[Sink]:
+async def _closing(outputs: Sequence[Sink]) -> AsyncIterator[None]:
+    """Close the sinks in the end, all at once: several may be where nobody answers."""
     try:
-        yield sink
+        yield
     finally:
         with anyio.CancelScope(shield=True):
-            await sink.close()
+            async with anyio.create_task_group() as closing:
+                for sink in outputs:
+                    closing.start_soon(sink.close)

@@ -41,7 +41,9 @@ from worker.submitter import Submitter
 from worker.tally import Tally
 from worker.turns import Turns
 
-FLUSH_WITHIN_S = 30.0
+LEFT_WITHIN_S = 30.0  # from the end of the last call until the process has ended, whoever does not answer
+GOODBYES_S = 8.0  # of that: two to give back what is unfinished, six to part with source, sinks and ledger
+FLUSH_WITHIN_S = LEFT_WITHIN_S - GOODBYES_S
 
 
 class Neighbours(msgspec.Struct, frozen=True):

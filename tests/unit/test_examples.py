@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from worker.brokers.rabbitmq import address_of
-from worker.pipeline import FLUSH_WITHIN_S
+from worker.pipeline import LEFT_WITHIN_S
 from worker.settings import Settings, describe, load, warnings_of
 from worker.tally import Tally
 from worker.telemetry.http import _application
@@ -152,7 +152,7 @@ def test_both_wait_for_a_drain_and_for_results_on_their_way(fleet: Settings, alo
     )
     for grace, settings in graces:
         assert grace == settings.telemetry.stop_grace_s
-        assert grace > settings.telemetry.drain_s + FLUSH_WITHIN_S
+        assert grace > settings.telemetry.drain_s + LEFT_WITHIN_S
 
 
 def test_probes_ask_what_is_served_on_the_port_of_the_image() -> None:

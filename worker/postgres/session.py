@@ -21,6 +21,7 @@ Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 60.0
+CLOSE_WITHIN_S = 1.0  # the server gives free what we hold without a good-bye, too
 
 _FOR_NOW = {
     "08": "the connection is lost",
@@ -85,7 +86,7 @@ async def disconnect(connection: Connection, address: Address) -> None:
     """End a connection, orderly if that is soon done."""
     try:
         with translated(address):
-            await connection.close(timeout=5)
+            await connection.close(timeout=CLOSE_WITHIN_S)
     except (StateError, SettingsError):
         connection.terminate()
 

@@ -31,6 +31,8 @@ from worker.sources.following import Following
 FETCH_WAIT_S = 1.0
 SOON_S = 0.05
 FILLED_WITHIN_S = 1.5
+PARTED_WITHIN_S = 2.0
+OPENED_WITHIN_S = 15.0
 
 
 class BrokerSource:
@@ -61,6 +63,7 @@ class BrokerSource:
         self._ever_connected = False
         self._filling: asyncio.Task[None] | None = None
         self._leases: asyncio.Task[None] | None = None
+        self._patience_s = PARTED_WITHIN_S  # with a broker that we leave
 
     @property
     def set_aside(self) -> int:
@@ -70,13 +73,17 @@ class BrokerSource:
     async def open(self) -> None:
         """Connect; a broker that cannot be reached for now is waited for in `take`, which also says so.
 
+        One that does not answer, too: a start is not held up by the sum of all the times that a library waits.
+
         :raises worker.errors.SettingsError: if we are refused there, or what we are to take from is missing.
         """
         await checkpoint()
         try:
-            await self._deaths.open()
-            await self._references.open()
-            await self._inlet.open(create=self._create)
+            with anyio.move_on_after(OPENED_WITHIN_S):
+                await self._deaths.open()
+                await self._references.open()
+                await self._inlet.open(create=self._create)
+                self._connected = self._ever_connected = True
         except SourceUnavailable:
             pass
         except SettingsError:
@@ -84,8 +91,6 @@ class BrokerSource:
             await self._references.close()
             self._deaths.close()
             raise
-        else:
-            self._connected = self._ever_connected = True
         if self._leases is None:
             self._leases = asyncio.create_task(keep_leases(self._inlet, self._custody.handles))
 
@@ -120,7 +125,8 @@ class BrokerSource:
     async def release(self, deliveries: Sequence[Delivery]) -> None:
         """Give messages back to the broker, for anybody."""
         await checkpoint()
-        await self._custody.give_back([delivery.ref for delivery in deliveries])
+        if not await self._custody.give_back([delivery.ref for delivery in deliveries]):
+            self._patience_s = 0.0
 
     async def left_over(self) -> Sequence[str]:
         """Nothing is ever there and not ready."""
@@ -129,9 +135,10 @@ class BrokerSource:
 
     async def close(self) -> None:
         """Give back what is not settled, and end the session."""
+        parted_by = anyio.current_time() + self._patience_s
         filling, self._filling = self._filling, None
         if filling is not None:
-            await asyncio.wait((filling,), timeout=FILLED_WITHIN_S)
+            await asyncio.wait((filling,), timeout=min(FILLED_WITHIN_S, self._patience_s))
             filling.cancel()  # what it would have brought from a broker that does not answer comes again
             with contextlib.suppress(SourceUnavailable, SettingsError, asyncio.CancelledError):
                 await filling
@@ -142,7 +149,7 @@ class BrokerSource:
                 await leases
         await self._following.close()
         self._ready.clear()
-        await self._custody.give_back(self._custody.refs())
+        await self._custody.give_back(self._custody.refs(), within_s=max(0.0, parted_by - anyio.current_time()))
         await self._inlet.close()
         self._connected = False
         self._deaths.close()

@@ -125,15 +125,19 @@ class Custody:
         with contextlib.suppress(SourceUnavailable):
             await self._deaths.forget(refs)
 
-    async def give_back(self, refs: Sequence[str]) -> None:
-        """Give these back to the broker, for anybody; those that are not ours are passed over."""
+    async def give_back(self, refs: Sequence[str], *, within_s: float = GIVE_BACK_WITHIN_S) -> bool:
+        """Give these back to the broker, for anybody; those that are not ours are passed over.
+
+        Returns whether the broker took that within the time: one that does not answer has them free once our session
+        or their lease is over, and nobody waits for it.
+        """
         begun = [ref for ref in refs if self._suspects.drop(ref)]
         handles = self._dropped(refs)
         with contextlib.suppress(SourceUnavailable):
             await self._deaths.forgive(begun)
-        # A broker that does not answer has them free once our session or their lease is over: nobody waits for it.
-        with anyio.move_on_after(GIVE_BACK_WITHIN_S):
+        with anyio.move_on_after(within_s) as giving:
             await self._inlet.give_back(handles)
+        return not giving.cancelled_caught
 
     async def bury(self, ref: str, code: str, text: str) -> None:
         """Put a message with the dead letters, then acknowledge it; if that fails now, it comes again."""
