@@ -17,6 +17,7 @@ from worker.brokers.messages import CODE, Message
 from worker.brokers.senders import CLAIMS, sender_from_url
 from worker.claim import Delivery
 from worker.errors import SettingsError, SinkUnavailable, SourceUnavailable, StateError
+from worker.ports import Emission
 from worker.settings import InputSettings
 from worker.sources import BrokerSource, from_url
 
@@ -146,6 +147,18 @@ async def test_other_content_under_one_id_is_no_duplicate_to_a_fifo_queue(tmp_pa
     place.publish(Message(b"one", message_id="same"), Message(b"two", message_id="same"))
 
     assert finish(place.left()) == 2
+    place.remove()
+
+
+async def test_a_result_that_two_workers_told_is_in_a_fifo_queue_once(tmp_path: Path) -> None:
+    place = SqsFifoPlace(tmp_path)
+    for attempts in (1, 2):
+        sink = place.sink()
+        await sink.open(None)
+        await sink.write([Emission(1, 1, "b:1:1", b'{"attempts":%d}' % attempts)])
+        await sink.close()
+
+    assert [one.body for one in await place.published()] == [b'{"attempts":1}']
     place.remove()
 
 

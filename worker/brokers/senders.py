@@ -32,7 +32,8 @@ def sender_from_url(url: str, *, setting: str, place: str) -> Sender:
         case "sqs":
             with needs_extra("sqs", setting=setting):
                 from worker.brokers import sqs
-            return sqs.SqsSender(sqs.parse_queue(url, setting=setting, queue=place.replace(".", "-")))
+            queue = sqs.parse_queue(url, setting=setting, queue=place.replace(".", "-"))
+            return sqs.SqsSender(queue, results=place == RESULTS)
         case _:
             raise SettingsError(
                 [f"{setting}: no broker is known for {scheme + ':'!r}, known are amqp:, nats:, redis:, sqs:"]

@@ -15,13 +15,18 @@ AT_ONCE = 8
 
 
 class SqsSender:
-    """Publishes to a queue (`worker.brokers.engine.Sender`); a FIFO queue keeps one of an id within five minutes."""
+    """Publishes to a queue (`worker.brokers.engine.Sender`); a FIFO queue keeps one of an id within five minutes.
+
+    Of claims it keeps those of another content, too. Of `results` it does not: two workers that were given the same
+    claim are told the same, but not at the same time nor in as many attempts.
+    """
 
     most_bytes = (1 << 18) * _PLAIN // _ENCODED
 
-    def __init__(self, address: QueueAddress) -> None:
+    def __init__(self, address: QueueAddress, *, results: bool) -> None:
         self._session = Session(address)
         self._address = address
+        self._results = results
         self._url = ""
         self._most_bytes = 1 << 18
         self.shown = address.shown
@@ -36,7 +41,9 @@ class SqsSender:
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Publish in order; see `Sender.send`."""
-        entries = [entry_of(one, fifo=self._address.fifo, group=self._address.group) for one in messages]
+        entries = [
+            entry_of(one, fifo=self._address.fifo, group=self._address.group, by_id=self._results) for one in messages
+        ]
         if (largest := max(map(size_of, entries), default=0)) > self._most_bytes:
             raise StateError(f"sqs: a message of {largest} bytes is too large for {self.shown} ({self._most_bytes})")
         cut = list(portions(entries, self._most_bytes))

@@ -28,13 +28,17 @@ _FIRST = (CODE, TEXT, NAME, REFERENCE)
 _STRING = "String"
 
 
-def entry_of(message: Message, *, fifo: bool, group: str = "") -> Entry:
-    """Lay a message out as SendMessage and SendMessageBatch want it."""
+def entry_of(message: Message, *, fifo: bool, group: str = "", by_id: bool = False) -> Entry:
+    """Lay a message out as SendMessage and SendMessageBatch want it.
+
+    A FIFO queue knows one that was sent twice by its producer's id and its content, for a producer may use one id for
+    everything; `by_id`, by its id alone.
+    """
     text, encoding = _told(message.body)
     own = {ID: message.message_id, ENCODING: encoding}
     entry: Entry = {"MessageBody": text, "MessageAttributes": _attributes({**own, **message.all_headers()})}
     if fifo:
-        digest = digest_of(message)
+        digest = digest_of(Message(b"", message_id=message.message_id) if by_id else message)
         entry["MessageDeduplicationId"] = digest
         entry["MessageGroupId"] = group or digest
     return entry
