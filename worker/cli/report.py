@@ -117,7 +117,7 @@ def _write(target: Path, page: bytes, *, force: bool) -> None:
     """
     try:
         if kind_at(target) not in ("nothing", "file"):  # a rename would put the page in the place of a pipe or device
-            raise SettingsError([f"--output: cannot write {target}: it is not a regular file"])
+            raise SettingsError([f"--output: cannot write {target}: it is no regular file"])
         fd, draft = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)  # 0600
         try:
             with os.fdopen(fd, "wb") as file:
