@@ -101,6 +101,32 @@ def test_a_worker_that_is_stopped_while_the_disk_is_full_loses_nothing(site: Sit
     assert paused.returncode == 128 + signal.SIGTERM
 
 
+@pytest.mark.fault(36)
+@pytest.mark.parametrize(
+    ("folder", "file", "command"),
+    [
+        ("state", "ledger.db", ("run", "--once")),
+        ("state", "ledger.db", ("submit", "spool/in")),
+        ("state", "ledger.db.paused", ("pause",)),
+        ("out", "results.jsonl", ("run", "--once")),
+    ],
+)
+def test_a_place_that_is_mounted_read_only_is_named_with_the_way_out(
+    site: Site, folder: str, file: str, command: tuple[str, ...]
+) -> None:
+    put(site.inbox, files=1)
+    place = site.root / "spool" / folder
+    place.mkdir()
+
+    with small_disk(place, "size=64k,ro"):
+        refused = site.run(*command)
+
+    told = refused.stderr.decode()
+    assert refused.returncode == 3
+    assert str(place / file) in told
+    assert "is mounted read-only: mount it to be written, or name another place" in told
+
+
 @pytest.mark.fault(30)
 @pytest.mark.fault(37)
 @pytest.mark.parametrize("error", ["EROFS", "EDQUOT", "EFBIG"])

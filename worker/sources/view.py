@@ -1,10 +1,10 @@
 """What one look at an input folder has shown, or why it could not be looked at."""
 
-import errno
 from pathlib import Path
 
 import msgspec
 
+from worker.disk import reason_of
 from worker.errors import SourceUnavailable
 
 
@@ -22,4 +22,4 @@ class View(msgspec.Struct, frozen=True, gc=False):
 
 def unavailable(spool: Path, error: OSError) -> SourceUnavailable:
     """Say that a folder of this spool cannot be used, and by which error."""
-    return SourceUnavailable(f"input: {spool} cannot be used: {errno.errorcode.get(error.errno or 0, 'unknown error')}")
+    return SourceUnavailable(f"input: {spool} cannot be used: {reason_of(error)}")
