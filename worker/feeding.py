@@ -141,15 +141,15 @@ class Feeder:
         original = batch.opened.original
         if original is None or not splits:
             return list(splits)
-        reach = splits[-1].ordinal - splits[0].ordinal + 1
-        records = await self._ledger.results_of(original.number, splits[0].ordinal - 1, reach)
-        known = {result.ordinal: result for result in map(decode_result, records)}
-        left = []
-        for one in splits:
-            earlier = known.get(one.ordinal)
-            if earlier is None or not self._recorder.reused(batch, earlier):
-                left.append(one)
-        return left
+        left = {one.ordinal: one for one in splits}
+        after, last = splits[0].ordinal - 1, splits[-1].ordinal
+        while after < last and (page := await self._ledger.results_of(original.number, after, last - after)):
+            for ordinal, record in page:
+                if ordinal in left and self._recorder.reused(batch, decode_result(record)):
+                    del left[ordinal]
+            await self._recorder.room()
+            after = page[-1][0]
+        return list(left.values())
 
 
 def _generation(batch: OpenBatch, ordinal: int) -> int:

@@ -12,7 +12,7 @@ Where their ledger cannot be found or read, their batches are begun anew, and on
 """
 
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -27,6 +27,7 @@ from worker.crashpoint import crashpoint
 from worker.errors import SettingsError, StateError, StateHeld, StorageFull
 from worker.from_thread import ask_loop, is_awaited
 from worker.ledger import Estate, FleetLedger, SqliteLedger, WholeLedger, open_left_ledger
+from worker.outbox import records_of
 from worker.ports import Heir, Position, Sink
 from worker.settings import Settings
 from worker.shared_inheritance import SharedInheritance
@@ -37,7 +38,6 @@ SINKS = "sinks"
 FILES = ("jsonl:", "edi:")
 CARRIED_AT_ONCE = 512
 CARRIED_WITHIN_S = 30.0
-PAGE = 500
 
 
 class _Will(msgspec.Struct, frozen=True):
@@ -197,7 +197,7 @@ class _Executor:
                 await self._ledger.advance(name, position)
             for estate in complete:
                 batch = Batch(estate.number, estate.batch_id, estate.name, estate.received_at)
-                await sink.complete(batch, self._records(estate))
+                await sink.complete(batch, records_of(self._ledger, estate.number, estate.total or 0))
         finally:
             with anyio.CancelScope(shield=True):
                 await sink.close()
@@ -209,10 +209,3 @@ class _Executor:
         if name in self._ours:
             return sinks.from_url(self._ours[name])
         raise StateError(f"sink: {name} is none of ours")
-
-    async def _records(self, estate: Estate) -> AsyncIterator[bytes]:
-        after = 0
-        while after < (estate.total or 0):
-            for record in await self._ledger.results_of(estate.number, after, PAGE):
-                yield record
-            after += PAGE

@@ -7,7 +7,8 @@ Results that were just stored come by memory, for reading them back would cost a
 is missing there (after a start, or when the sink fell behind) is read from the ledger, which alone knows the order.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
 
 import anyio
 
@@ -21,6 +22,24 @@ EMIT_AT_ONCE = 512
 AT_HAND = 4096
 AT_HAND_BYTES = 32 << 20
 GATHER_S = 0.01
+READ_AT_ONCE = 500
+
+
+class Records(Protocol):
+    """The part of a ledger from which a batch's records are read."""
+
+    async def results_of(self, batch_number: int, after_ordinal: int, limit: int) -> Sequence[tuple[int, bytes]]:
+        """Read a page of the batch's latest result records; see `worker.ports.Ledger`."""
+        ...
+
+
+async def records_of(ledger: Records, batch_number: int, total: int) -> AsyncIterator[bytes]:
+    """Read the latest records of a batch of so many claims in order of ordinal, page by page to save memory."""
+    after = 0
+    while after < total and (page := await ledger.results_of(batch_number, after, READ_AT_ONCE)):
+        for _, record in page:
+            yield record
+        after = page[-1][0]
 
 
 class Outbox:

@@ -3,7 +3,7 @@
 In that order: a crash between the last two finds the batch done in the ledger and only tells the source again.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 import structlog
@@ -13,13 +13,12 @@ from worker.crashpoint import crashpoint
 from worker.flow.bell import Bell
 from worker.flow.gate import Gate
 from worker.flow.room import once_there_is_room
-from worker.outbox import Outbox
+from worker.outbox import Outbox, records_of
 from worker.ports import Ledger, Source
 from worker.tally import Tally
 
 log = structlog.get_logger()
 
-PAGE = 500
 GATHER_S = 0.05
 
 OnSettled = Callable[[OpenBatch], None]
@@ -96,14 +95,6 @@ class Settler:
 
     async def _complete(self, outbox: Outbox, batch: OpenBatch) -> None:
         async def attempt() -> None:
-            await outbox.sink.complete(batch.batch, self._records(batch))
+            await outbox.sink.complete(batch.batch, records_of(self._ledger, batch.batch.number, batch.total or 0))
 
         await once_there_is_room(self._gate, attempt, what=outbox.sink.name)
-
-    async def _records(self, batch: OpenBatch) -> AsyncIterator[bytes]:
-        after = 0
-        while batch.total is not None and after < batch.total:
-            page = await self._ledger.results_of(batch.batch.number, after, PAGE)
-            for record in page:
-                yield record
-            after += PAGE

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from tests.postgres import SharedLedger
 from worker.claim import Batch, Claim
 from worker.ledger import open_ledger
-from worker.ports import Arrival, Ledger, OpenedBatch, Position, Record, Spent
+from worker.ports import PAGE_BYTES, Arrival, Ledger, OpenedBatch, Position, Record, Spent
 from worker.testing import MemoryLedger
 from worker.x12 import ClaimFacts
 
@@ -292,6 +293,27 @@ async def test_the_outbox_gives_results_in_order_and_in_portions(place: Place) -
         assert await ledger.outbox(rest[-1].seq, 2) == []
 
 
+async def test_a_page_ends_with_the_record_that_makes_it_too_long_and_is_never_empty_before_the_end(
+    place: Place,
+) -> None:
+    async with place() as ledger:
+        batch = (await opened(ledger)).batch
+        sizes = [PAGE_BYTES // 2, PAGE_BYTES // 2, 10, 2 * PAGE_BYTES, 10]
+        for ordinal, size in enumerate(sizes, start=1):
+            await ledger.record([replace(record(batch, ordinal), body=bytes(size))])
+
+        seq, ordinal = 0, 0
+        emitted, told = [], []
+        while emissions := await ledger.outbox(seq, 100):
+            emitted.append([len(emission.body) for emission in emissions])
+            seq = emissions[-1].seq
+        while page := await ledger.results_of(batch.number, ordinal, 100):
+            told.append([len(body) for _, body in page])
+            ordinal = page[-1][0]
+
+    assert emitted == told == [sizes[:3], sizes[3:4], sizes[4:]]
+
+
 async def test_results_of_a_batch_come_by_ordinal_and_only_the_latest_of_each_claim(place: Place) -> None:
     async with place() as ledger:
         batch = (await opened(ledger)).batch
@@ -304,8 +326,8 @@ async def test_results_of_a_batch_come_by_ordinal_and_only_the_latest_of_each_cl
         first = await ledger.results_of(batch.number, 0, 2)
         rest = await ledger.results_of(batch.number, 2, 2)
 
-        assert first == [record(batch, 1).body, record(batch, 2, generation=2).body]
-        assert rest == [record(batch, 3).body]
+        assert first == [(1, record(batch, 1).body), (2, record(batch, 2, generation=2).body)]
+        assert rest == [(3, record(batch, 3).body)]
 
 
 async def test_a_replay_takes_the_place_of_the_earlier_result_in_the_counts(place: Place) -> None:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import anyio
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tests.conformance.test_ledger import OTHER_SHA, SHA, arrival, claim, opened, record
 from tests.postgres import Cluster, SharedLedger, cluster
@@ -14,7 +15,7 @@ from worker.brokers.deaths import deaths_beside
 from worker.errors import SettingsError, SinkUnavailable, StateHeld
 from worker.ledger import BEFORE_ALL, FleetReads, ParkedClaims, ParkedFilter, note_for_fleet, open_state, read_state
 from worker.ledger.postgres import PostgresLedger
-from worker.ports import Arrival, Position, Spent
+from worker.ports import PAGE_BYTES, Arrival, Position, Spent
 
 Pair = tuple[PostgresLedger, PostgresLedger]
 
@@ -255,6 +256,25 @@ async def test_parked_claims_are_found_and_a_repeat_takes_their_place(pair: Pair
     assert (told.batch, told.claims, told.total, told.done) == (batch, 1, 2, False)
     assert [emission.result_id.partition(":")[2] for emission in await pair[1].results()] == ["1:1", "2:2"]
     assert [one.problem for one in await pair[0].balance()] == [""]
+
+
+async def test_results_and_parked_claims_of_megabytes_come_in_pages_of_some_megabytes(pair: Pair) -> None:
+    sizes = [PAGE_BYTES // 2, PAGE_BYTES // 2, 10, 2 * PAGE_BYTES, 10]
+    batch = (await opened(pair[0], total=5)).batch
+    for ordinal, size in enumerate(sizes, start=1):
+        large = replace(claim(batch, ordinal), interchange=bytes(size))
+        await pair[0].record([replace(record(batch, ordinal), body=bytes(size), parked=large)])
+
+    after, place = (0, 0), BEFORE_ALL
+    parked, told = [], []
+    while claims := await pair[1].parked(after=after):
+        parked.append([len(one.claim.interchange) for one in claims])
+        after = (batch.number, claims[-1].claim.ordinal)
+    while page := await pair[1].results(after=place):
+        told.append([len(one.body) for one in page])
+        place = page[-1].seq
+
+    assert parked == told == [sizes[:3], sizes[3:4], sizes[4:]]
 
 
 async def test_parked_claims_are_sent_again_by_one_worker_at_a_time_and_not_purged_meanwhile(pair: Pair) -> None:

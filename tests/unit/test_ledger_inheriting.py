@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.test_ledger_upkeep import record
 from worker.claim import Batch, Claim
 from worker.errors import StateError, StateHeld
 from worker.ledger import SqliteLedger, open_ledger, open_left_ledger
 from worker.ledger.place import HAND_OVER, hold
-from worker.ports import Arrival, OpenedBatch, Position, Spent
+from worker.outbox import records_of
+from worker.ports import PAGE_BYTES, Arrival, OpenedBatch, Position, Spent
 from worker.x12 import ClaimFacts
 
 NOW = 1_700_000_000.0
@@ -294,6 +296,22 @@ async def test_a_worker_that_starts_waits_for_the_end_of_a_hand_over_and_for_not
     os.close(fd)
 
 
+async def test_records_and_parked_claims_of_megabytes_come_along_whole(two: Two) -> None:
+    sizes = [PAGE_BYTES // 2, PAGE_BYTES // 2, 10, 2 * PAGE_BYTES, 10]
+    batch = (await opened(two.theirs, total=len(sizes))).batch
+    for ordinal, size in enumerate(sizes, start=1):
+        large = replace(claim(batch, ordinal), interchange=bytes(size))
+        await two.theirs.record([replace(record(batch, ordinal, "undelivered"), body=bytes(size), parked=large)])
+
+    came = await two.inherit("r")
+    known = (await opened(two.ours, total=len(sizes))).batch
+
+    assert came == [len(sizes)]
+    assert [len(body) async for body in records_of(two.ours, known.number, len(sizes))] == sizes
+    await two.ours.finish([known.number])
+    assert (await two.ours.summaries())[0].parked == len(sizes)
+
+
 async def test_records_of_a_large_batch_come_along_word_for_word_and_leave_together(two: Two) -> None:
     batch = (await opened(two.theirs, total=1300)).batch
     ours = (await opened(two.ours, letter="b", total=100)).batch
@@ -305,7 +323,7 @@ async def test_records_of_a_large_batch_come_along_word_for_word_and_leave_toget
 
     assert came == [1300, 0]
     told = await two.ours.results_of(known.number, 0, 2000)
-    assert told == [record(batch, ordinal).body for ordinal in range(1, 1301)]
+    assert told == [(ordinal, record(batch, ordinal).body) for ordinal in range(1, 1301)]
     assert [each.body for each in await two.ours.outbox(0, 1000)] == [record(ours, n).body for n in range(1, 101)]
     await two.ours.finish([known.number, ours.number])
     await two.ours.advance("sink", Position(1000, None))

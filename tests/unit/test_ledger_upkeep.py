@@ -6,11 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from worker.claim import Batch, Claim
 from worker.ledger import ParkedFilter, SqliteLedger, open_ledger
 from worker.ledger.packs import PATTERN
 from worker.ledger.retention import purge_some
-from worker.ports import Arrival, Position, Record, Spent
+from worker.ports import PAGE_BYTES, Arrival, Position, Record, Spent
 from worker.x12 import ClaimFacts
 
 
@@ -61,6 +63,26 @@ async def test_parked_claims_come_back_ready_for_their_next_generation(tmp_path:
     assert parked.result_id == f"{batch.batch_id}:2:1"
     assert (parked.disposition, parked.reason_code) == ("undelivered", "why_undelivered")
     assert parked.parked_at == 1_700_000_000.0
+
+
+async def test_results_and_parked_claims_of_megabytes_come_in_pages_of_some_megabytes(tmp_path: Path) -> None:
+    sizes = [PAGE_BYTES // 2, PAGE_BYTES // 2, 10, 2 * PAGE_BYTES, 10]
+    async with open_ledger(f"sqlite:{tmp_path}/l.db") as ledger:
+        batch = await opened(ledger)
+        for ordinal, size in enumerate(sizes, start=1):
+            large = Claim(batch, ordinal, bytes(size), ClaimFacts())
+            await ledger.record([replace(record(batch, ordinal, "undelivered"), body=bytes(size), parked=large)])
+
+        after, seq = (0, 0), 0
+        parked, told = [], []
+        while claims := await ledger.parked(after=after):
+            parked.append([len(one.claim.interchange) for one in claims])
+            after = (batch.number, claims[-1].claim.ordinal)
+        while page := await ledger.results(after=seq):
+            told.append([len(one.body) for one in page])
+            seq = page[-1].seq
+
+    assert parked == told == [sizes[:3], sizes[3:4], sizes[4:]]
 
 
 async def test_a_replay_that_was_interrupted_remembers_its_attempts(tmp_path: Path) -> None:

@@ -382,7 +382,7 @@ def test_force_goes_on_with_what_a_forced_run_that_died_had_cost(shop: Shop) -> 
     shop.check()
 
     async def die_in_flight(ledger: SqliteLedger) -> None:
-        first = decode_result((await ledger.results_of(1, 0, 1))[0])
+        first = decode_result((await ledger.results_of(1, 0, 1))[0][1])
         batch = (await ledger.summaries())[0].batch
         await ledger.dispatch(Claim(batch, first.ordinal, b"", ClaimFacts(), generation=2), 1)
 

@@ -21,7 +21,7 @@ from worker.ledger.batches import free_id
 from worker.ledger.changes import STORE_RESULTS
 from worker.ledger.elsewhere import ELSEWHERE, forget, set_aside
 from worker.ledger.packs import add_packs, find_bodies, one_state
-from worker.ledger.rows import write_rows
+from worker.ledger.rows import page_of, write_rows
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -163,7 +163,7 @@ async def take_in(estate: Estate, environment: str, read: Read, change: Change, 
             carried += await change(partial(_add_results, number=number, rows=rows))
             after = rows[-1][:2]
         after = (0, 0)
-        while rows := await read(_page, PARKED, estate.number, after):
+        while rows := await read(_parked, estate.number, after):
             await change(partial(_add_parked, number=number, rows=rows))
             after = rows[-1][:2]
         rows = await read(_all, ATTEMPTS, estate.number)
@@ -192,16 +192,17 @@ def _admit(db: sqlite3.Connection, estate: Estate, environment: str, now: float)
     return number
 
 
-def _page(db: sqlite3.Connection, query: str, number: int, after: tuple[int, int]) -> list[tuple[Any, ...]]:
-    return db.execute(query, (number, *after, PAGE)).fetchall()
-
-
 def _results(db: sqlite3.Connection, number: int, after: tuple[int, int]) -> list[tuple[Any, ...]]:
     """Read some results, each with its record as the last of its columns."""
     with one_state(db):
-        rows = _page(db, RESULTS, number, after)
-        bodies = find_bodies(db, [row[-1] for row in rows])
-    return [(*row[:-1], bodies[row[-1]]) for row in rows]
+        rows = db.execute(RESULTS, (number, *after, PAGE)).fetchall()
+        bodies = page_of(find_bodies(db, [row[-1] for row in rows]), len)
+    return [(*row[:-1], body) for row, body in zip(rows, bodies, strict=False)]
+
+
+def _parked(db: sqlite3.Connection, number: int, after: tuple[int, int]) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = page_of(db.execute(PARKED, (number, *after, PAGE)), lambda row: len(row[-1]))
+    return rows
 
 
 def _all(db: sqlite3.Connection, query: str, number: int) -> list[tuple[Any, ...]]:

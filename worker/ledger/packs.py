@@ -11,7 +11,7 @@ one nothing could be read back, so it changes only together with the schema's ve
 
 import sqlite3
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -94,20 +94,20 @@ def one_state(db: sqlite3.Connection) -> Iterator[None]:
             db.execute("COMMIT")
 
 
-def find_bodies(db: sqlite3.Connection, seqs: Collection[int]) -> dict[int, bytes]:
-    """Read the records at these places; to be called in the `one_state` in which the places were found.
+def find_bodies(db: sqlite3.Connection, seqs: Sequence[int]) -> Iterator[bytes]:
+    """Read the records at these places, in this order; to be read in the `one_state` in which the places were found.
 
     :raises StateError: if one cannot be read back.
     """
     wanted, found = frozenset(seqs), dict[int, bytes]()
-    for seq in sorted(wanted):
+    for seq in seqs:
         if seq not in found:
             row = db.execute(FIND_PACK, (seq,)).fetchone()
             bodies = _unpacked(row[0]) if row else {}
             found.update((each, bodies[each]) for each in bodies.keys() & wanted)
             if seq not in found:
                 raise StateError("ledger: a result's record is missing")
-    return found
+        yield found.pop(seq)
 
 
 def thin_packs(db: sqlite3.Connection, gone: Iterable[int]) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from worker.claim import Batch, Claim
 from worker.ledger.elsewhere import ELSEWHERE
+from worker.ledger.rows import page_of
 from worker.x12 import ClaimFacts
 
 
@@ -88,7 +89,8 @@ def find_parked(
 ) -> Sequence[ParkedClaim]:
     """Read parked claims in order of batch and ordinal, from above `after` (batch number, ordinal)."""
     place = {"number": after[0], "ordinal": after[1], "limit": limit}
-    return [parked_claim(row) for row in db.execute(FIND, _parameters(wanted) | place)]
+    found = db.execute(FIND, _parameters(wanted) | place)
+    return page_of(map(parked_claim, found), lambda parked: len(parked.claim.interchange))
 
 
 def count_parked(db: sqlite3.Connection, wanted: ParkedFilter) -> Sequence[ParkedGroup]:

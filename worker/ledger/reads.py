@@ -13,6 +13,7 @@ from worker.ledger.elsewhere import ELSEWHERE
 from worker.ledger.failures import translate
 from worker.ledger.packs import find_bodies, one_state
 from worker.ledger.parked import ParkedClaim, ParkedFilter, ParkedGroup, count_parked, find_parked
+from worker.ledger.rows import page_of
 from worker.ledger.seam import BEFORE_ALL
 from worker.ledger.superseding import earlier_results, newest_batch, open_batches, replay_batches
 from worker.ports import BatchSummary, Earlier, Emission, Position, ReplayBatch
@@ -32,7 +33,7 @@ WHERE r.seq > ? ORDER BY r.seq LIMIT ?
 """
 
 RESULTS_OF = f"""
-SELECT r.seq FROM results AS r
+SELECT r.ordinal, r.seq FROM results AS r
 WHERE r.batch_number = ? AND r.ordinal > ? AND NOT EXISTS ({NEWER})
 ORDER BY r.ordinal LIMIT ?
 """  # noqa: S608 - joined from constants
@@ -93,9 +94,9 @@ class SqliteReads:
         }
         return await self._read(_emissions, RESULTS, wanted)
 
-    async def results_of(self, batch_number: int, after_ordinal: int, limit: int) -> Sequence[bytes]:
-        """Read the batch's latest result records in order of ordinal, from above `after_ordinal`."""
-        return await self._read(_bodies, (batch_number, after_ordinal, limit))
+    async def results_of(self, batch_number: int, after_ordinal: int, limit: int) -> Sequence[tuple[int, bytes]]:
+        """Read the latest record of each claim of the batch, with its ordinal, in order from above `after_ordinal`."""
+        return await self._read(_records, (batch_number, after_ordinal, limit))
 
     async def parked(
         self, wanted: ParkedFilter | None = None, *, after: tuple[int, int] = (0, 0), limit: int = 1000
@@ -170,15 +171,16 @@ def _emissions(
 ) -> list[Emission]:
     with one_state(db):
         rows = db.execute(query, parameters).fetchall()
-        bodies = find_bodies(db, [row[0] for row in rows])
-    return [Emission(seq, number, result_id, bodies[seq]) for seq, number, result_id in rows]
+        bodies = page_of(find_bodies(db, [row[0] for row in rows]), len)
+    found = zip(rows, bodies, strict=False)
+    return [Emission(seq, number, result_id, body) for (seq, number, result_id), body in found]
 
 
-def _bodies(db: sqlite3.Connection, parameters: tuple[int, int, int]) -> list[bytes]:
+def _records(db: sqlite3.Connection, parameters: tuple[int, int, int]) -> list[tuple[int, bytes]]:
     with one_state(db):
-        seqs = [seq for (seq,) in db.execute(RESULTS_OF, parameters)]
-        bodies = find_bodies(db, seqs)
-    return [bodies[seq] for seq in seqs]
+        rows = db.execute(RESULTS_OF, parameters).fetchall()
+        bodies = page_of(find_bodies(db, [seq for _, seq in rows]), len)
+    return [(ordinal, body) for (ordinal, _), body in zip(rows, bodies, strict=False)]
 
 
 def _position(db: sqlite3.Connection, sink: str) -> Position:

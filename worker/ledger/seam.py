@@ -13,6 +13,8 @@ BEFORE_ALL = -(1 << 62)
 class LedgerReads(Protocol):
     """What can be asked while workers may be running on it; nothing is changed.
 
+    What is read with a `limit` are pages, as `worker.ports.Ledger` has them.
+
     :raises worker.errors.StateError: from every method, if the ledger cannot be read.
     """
 
@@ -32,8 +34,8 @@ class LedgerReads(Protocol):
         """
         ...
 
-    async def results_of(self, batch_number: int, after_ordinal: int, limit: int) -> Sequence[bytes]:
-        """Read the batch's latest result records in order of ordinal, from above `after_ordinal`."""
+    async def results_of(self, batch_number: int, after_ordinal: int, limit: int) -> Sequence[tuple[int, bytes]]:
+        """Read the latest record of each claim of the batch, with its ordinal, in order from above `after_ordinal`."""
         ...
 
     async def parked(

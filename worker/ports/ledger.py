@@ -7,12 +7,15 @@ from worker.claim import Claim
 from worker.ports.entries import Arrival, BatchSummary, Earlier, OpenedBatch, Position, Record, Spent
 from worker.ports.sink import Emission
 
+PAGE_BYTES = 8 << 20
+
 
 class Ledger(Protocol):
     """The durable memory. Every method that changes something returns once the change is on disk.
 
     Called concurrently; calls that wait at the same time share one commit. Times are seconds since the
-    epoch, never monotonic values.
+    epoch, never monotonic values. What is read with a `limit` is a page: it ends before the limit with the record that
+    makes it longer than `PAGE_BYTES`, so that only an empty one says that there is no more.
 
     :raises worker.errors.StorageFull: from every writing method, if there is no room: nothing was changed,
         call again.
@@ -67,8 +70,8 @@ class Ledger(Protocol):
         """Read up to `limit` results with a `seq` above `after`, in order."""
         ...
 
-    async def results_of(self, batch_number: int, after_ordinal: int, limit: int) -> Sequence[bytes]:
-        """Read the batch's latest result records in order of ordinal, from above `after_ordinal`."""
+    async def results_of(self, batch_number: int, after_ordinal: int, limit: int) -> Sequence[tuple[int, bytes]]:
+        """Read the latest record of each claim of the batch, with its ordinal, in order from above `after_ordinal`."""
         ...
 
     async def earlier(self, batch_number: int) -> Earlier:

@@ -29,5 +29,8 @@ class Replayable(Protocol):
         ...
 
     async def claims(self, after: tuple[int, int], limit: int) -> Sequence[Claim]:
-        """Read up to `limit` of them, as their next generation, in order from above `after`: batch number, ordinal."""
+        """Read a page of them, as their next generation, in order from above `after`: batch number, ordinal.
+
+        It ends before `limit` with the claim that makes it longer than `worker.ports.PAGE_BYTES`.
+        """
         ...

@@ -10,6 +10,7 @@ from worker.claim import Batch
 from worker.ledger.balance import Balance, balanced
 from worker.ledger.parked import ParkedClaim, ParkedFilter, ParkedGroup, parked_claim
 from worker.ledger.postgres.changes import columns
+from worker.ledger.postgres.pages import paged
 from worker.ports import BatchSummary, Earlier, ReplayBatch, Spent
 from worker.postgres.session import Connection
 
@@ -37,7 +38,8 @@ WANTED = """
     AND ($6::float8 IS NULL OR p.parked_at < $6)
 """
 
-PARKED = f"""
+PARKED = paged(
+    f"""
 SELECT {BATCH}, p.ordinal, p.generation, p.parked_at, p.facts, p.interchange, r.disposition, r.reason_code,
     coalesce(a.attempts, 0), coalesce(a.ambiguous + a.in_flight::int, 0), a.first_sent_at, coalesce(a.due_at, 0.0)
 FROM parked AS p JOIN batches AS b ON b.number = p.batch_number
@@ -46,7 +48,10 @@ LEFT JOIN attempts AS a
     ON a.batch_number = p.batch_number AND a.ordinal = p.ordinal AND a.generation = p.generation + 1
 WHERE (p.batch_number, p.ordinal) > ($7, $8) {WANTED}
 ORDER BY p.batch_number, p.ordinal LIMIT $9
-"""  # noqa: S608 - joined from constants
+""",  # noqa: S608 - joined from constants
+    "interchange",
+    order="number, ordinal",
+)
 
 PARKED_GROUPS = f"""
 SELECT {BATCH}, r.disposition, r.reason_code, count(*)

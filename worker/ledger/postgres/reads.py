@@ -13,6 +13,7 @@ from worker.errors import SettingsError, SinkUnavailable, StateError
 from worker.ledger.balance import Balance
 from worker.ledger.parked import ParkedClaim, ParkedFilter, ParkedGroup
 from worker.ledger.postgres import books, notes
+from worker.ledger.postgres.pages import paged
 from worker.ledger.postgres.tenure import LIVING_NAMES
 from worker.ledger.seam import BEFORE_ALL
 from worker.ports import BatchSummary, Earlier, Emission, Position, ReplayBatch
@@ -30,25 +31,33 @@ SELECT 1 FROM results AS n
 WHERE n.batch_number = r.batch_number AND n.ordinal = r.ordinal AND n.generation > r.generation
 """
 
-OUTBOX = """
-SELECT o.seq, o.batch_number, b.batch_id || ':' || o.ordinal || ':' || o.generation, r.body
+OUTBOX = paged(
+    """
+SELECT o.seq AS place, o.batch_number, b.batch_id || ':' || o.ordinal || ':' || o.generation, r.body
 FROM (
     (SELECT seq, batch_number, ordinal, generation FROM results WHERE worker = $1 AND seq > $2 ORDER BY seq LIMIT $3)
     UNION ALL
     (SELECT seq, batch_number, ordinal, generation FROM adopted WHERE worker = $1 AND seq > $2 ORDER BY seq LIMIT $3)
     ORDER BY seq LIMIT $3
 ) AS o JOIN results AS r USING (batch_number, ordinal, generation) JOIN batches AS b ON b.number = o.batch_number
-ORDER BY o.seq
-"""
+""",
+    "body",
+    order="place",
+)
 
-RESULTS_OF = f"""
-SELECT r.body FROM results AS r
+RESULTS_OF = paged(
+    f"""
+SELECT r.ordinal, r.body FROM results AS r
 WHERE r.batch_number = $1 AND r.ordinal > $2 AND NOT EXISTS ({NEWER}) ORDER BY r.ordinal LIMIT $3
-"""  # noqa: S608 - joined from constants
+""",  # noqa: S608 - joined from constants
+    "body",
+    order="ordinal",
+)
 
 # In order of batch and ordinal: a place in the outbox of one worker says nothing of another's.
-RESULTS = f"""
-SELECT r.batch_number * {ORDINALS} + r.ordinal, r.batch_number,
+RESULTS = paged(
+    f"""
+SELECT r.batch_number * {ORDINALS} + r.ordinal AS place, r.batch_number,
     b.batch_id || ':' || r.ordinal || ':' || r.generation, r.body
 FROM results AS r JOIN batches AS b ON b.number = r.batch_number
 WHERE (r.batch_number, r.ordinal) > ($1, $2)
@@ -57,7 +66,10 @@ WHERE (r.batch_number, r.ordinal) > ($1, $2)
     AND ($5::text IS NULL OR b.batch_id = $5 OR b.name = $5)
     AND NOT EXISTS ({NEWER})
 ORDER BY r.batch_number, r.ordinal LIMIT $6
-"""  # noqa: S608 - joined from constants
+""",  # noqa: S608 - joined from constants
+    "body",
+    order="place",
+)
 
 TOTALS = "SELECT disposition, sum(claims)::bigint FROM tallies GROUP BY disposition HAVING sum(claims) > 0"
 
@@ -106,10 +118,10 @@ class PostgresReads:
         place = divmod(max(after, 0), ORDINALS)
         return await self._read(_emissions, RESULTS, *place, disposition, reason_code, batch, limit)
 
-    async def results_of(self, batch_number: int, after_ordinal: int, limit: int) -> Sequence[bytes]:
-        """Read the batch's latest result records in order of ordinal, from above `after_ordinal`."""
+    async def results_of(self, batch_number: int, after_ordinal: int, limit: int) -> Sequence[tuple[int, bytes]]:
+        """Read the latest record of each claim of the batch, with its ordinal, in order from above `after_ordinal`."""
         rows = await self._read(_fetch, RESULTS_OF, batch_number, after_ordinal, limit)
-        return [row[0] for row in rows]
+        return [(ordinal, body) for ordinal, body, _ in rows]
 
     async def parked(
         self, wanted: ParkedFilter | None = None, *, after: tuple[int, int] = (0, 0), limit: int = 1000
@@ -222,7 +234,7 @@ async def _fetch(connection: Connection, query: str, *args: object) -> list[tupl
 
 
 async def _emissions(connection: Connection, query: str, *args: object) -> list[Emission]:
-    return [Emission(*row) for row in await connection.fetch(query, *args)]
+    return [Emission(*row[:-1]) for row in await connection.fetch(query, *args)]
 
 
 async def _value(connection: Connection, query: str) -> int:
