@@ -21,6 +21,7 @@ precheck             all that knows this API: request, answer, verdict, codes, c
 concluding           what the end of an attempt means where the service has not said it
 recorder             one durable record and one log line for each result
 drafting             a verdict as a result record
+unstored             results on their way to the disk: how many, how large, which next
 ledger               the durable memory: a file, or a schema of PostgreSQL that a fleet shares
 outbox               results from the ledger to one sink, in order
 sinks                where results go: files, brokers, PostgreSQL

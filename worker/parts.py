@@ -15,6 +15,7 @@ from worker import sinks, sources
 from worker.brokers.deaths import deaths_beside
 from worker.brokers.fetched import fetched_folder
 from worker.fleet import open_sharing
+from worker.flow.allowance import ANSWER_BYTES, Allowance
 from worker.flow.gate import GateState
 from worker.flow.pace import Pace
 from worker.inheritance import heir_of
@@ -70,7 +71,8 @@ async def open_parts(stack: AsyncExitStack, settings: Settings, order: Order, ta
     ledger = await stack.enter_async_context(open_state(state, environment=settings.environment, create=create))
     outputs = [sinks.from_url(url, create=create) for url in settings.output.urls]
     await stack.enter_async_context(_closing(outputs))
-    api = await stack.enter_async_context(open_client(settings))
+    large = Allowance(ANSWER_BYTES)
+    api = await stack.enter_async_context(open_client(settings, large))
     source = await _source(settings, ledger, outputs, order)
     period = await begin_period(ledger)
     pace = await make_pace(settings, ledger, tally)
@@ -85,6 +87,7 @@ async def open_parts(stack: AsyncExitStack, settings: Settings, order: Order, ta
         force=order.force,
         replay=await _parked(ledger, order.replay, settings.environment),
         on_settled=order.on_settled,
+        large=large,
         steady=STEADY,
     )
     await pipeline.open_sinks()

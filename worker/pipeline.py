@@ -25,6 +25,7 @@ from worker.batches import Board
 from worker.bounds import Bounds
 from worker.feed import Feed
 from worker.feeding import Feeder
+from worker.flow.allowance import Allowance
 from worker.flow.pace import Pace
 from worker.flow.probes import run_probes
 from worker.intake import Intake
@@ -56,7 +57,10 @@ class Neighbours(msgspec.Struct, frozen=True):
 
 
 class Pipeline:
-    """One run of the flow. `run` returns when the source is empty (`once`) or a drain has ended."""
+    """One run of the flow. `run` returns when the source is empty (`once`) or a drain has ended.
+
+    `large` is what large answers may take of memory, shared with the API's client.
+    """
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class Pipeline:
         force: bool = False,
         replay: Replayable | None = None,
         on_settled: OnSettled | None = None,
+        large: Allowance | None = None,
         steady: Callable[[], float] = anyio.current_time,
     ) -> None:
         self._neighbours = neighbours
@@ -98,6 +103,7 @@ class Pipeline:
             settings.environment,
             announce=self._announce,
             most_drafts=bounds.drafts,
+            large=large,
         )
         self.intake: Feed
         if replay is None:

@@ -2,17 +2,17 @@
 
 ::
 
-    answered · refused · reused ──▶ drafts ──(all that wait, together)──▶ ledger ──▶ board, outboxes, log
+    answered · refused · reused ──▶ unstored ──(all that wait, together)──▶ ledger ──▶ board, outboxes, log
 
 The record is in the ledger before anything else happens to it; from then on the API is never asked again
 for that claim. A full disk does not lose an answer: it stays in memory, the gate is shut, and storing is
-tried again until there is room. Whoever brings results does not wait for the disk, only while the drafts are many.
+tried again until there is room. Whoever brings results does not wait for the disk, only while the drafts are many or
+large (`worker.unstored`).
 """
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -21,12 +21,13 @@ from worker.batches import Board, OpenBatch
 from worker.claim import Claim
 from worker.drafting import draft, draft_again
 from worker.effort import Effort
-from worker.flow.bell import Bell
+from worker.flow.allowance import ANSWER_BYTES, Allowance
 from worker.flow.gate import Gate
 from worker.flow.room import once_there_is_room
 from worker.ports import Emission, Ledger, Record
 from worker.result import AttemptClass, Disposition, Reason, Result, Verdict, encode_result
 from worker.tally import Tally
+from worker.unstored import Draft, Unstored
 from worker.x12 import ClaimFacts
 
 REMEMBERED_TRANSACTIONS = 65_536
@@ -46,15 +47,6 @@ OUTCOME_UNKNOWN = Verdict(
 )
 
 
-class Draft(NamedTuple):
-    """A result on its way to the disk. `parked` is its claim, if that may be sent again, `sent` if it was sent."""
-
-    batch: OpenBatch
-    result: Result
-    parked: Claim | None
-    sent: Claim | None = None
-
-
 class Recorder:
     """Stores results and tells the board; called once per claim and generation. Its one task is `run`."""
 
@@ -68,6 +60,7 @@ class Recorder:
         *,
         announce: Callable[[Emission], None],
         most_drafts: int = 1000,
+        large: Allowance | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ledger = ledger
@@ -78,28 +71,22 @@ class Recorder:
         self._announce = announce
         self._clock = clock
         self._transactions: OrderedDict[str, str] = OrderedDict()
-        self._drafts: list[Draft] = []
-        self._storing = 0
-        self._most_drafts = most_drafts
-        self._more = Bell()
-        self._stored = Bell()
+        self._unstored = Unstored(most_drafts, large or Allowance(ANSWER_BYTES))
         # Bound once: looking up how to log costs as much as a fifth of the line that every claim gets.
         self._log = structlog.get_logger().bind()
 
     @property
     def crowded(self) -> bool:
-        """Whether so many results wait for the disk that no more should be brought."""
-        return len(self._drafts) + self._storing >= self._most_drafts
+        """Whether so many results, or such large ones, wait for the disk that no more should be brought."""
+        return self._unstored.crowded
 
     async def room(self) -> None:
         """Wait while it is crowded."""
-        while self.crowded:
-            await self._stored.wait()
+        await self._unstored.room()
 
     async def flushed(self) -> None:
         """Wait until every result brought so far is durable."""
-        while self._drafts or self._storing:
-            await self._stored.wait()
+        await self._unstored.emptied()
 
     async def run(self) -> None:
         """Store what is brought until cancelled.
@@ -107,13 +94,9 @@ class Recorder:
         :raises worker.errors.StateError: if the ledger cannot be trusted any more.
         """
         while True:
-            while not self._drafts:
-                await self._more.wait()
-            drafts, self._drafts = self._drafts, []
-            self._storing = len(drafts)
-            await self._store(drafts)
-            self._storing = 0
-            self._stored.ring()
+            portion = await self._unstored.portion()
+            await self._store(portion)
+            self._unstored.stored(portion)
 
     def answered(self, effort: Effort, verdict: Verdict, *, latency_s: float | None) -> None:
         """Bring the result of a claim whose verdict has a disposition."""
@@ -134,7 +117,7 @@ class Recorder:
         )
         # A request fault speaks against query or settings: once those are mended the claim is worth another try.
         replayable = result.disposition in REPLAYABLE or verdict.request_fault
-        self._bring(Draft(effort.batch, result, claim if replayable else None, claim))
+        self._unstored.bring(Draft(effort.batch, result, claim if replayable else None, claim))
 
     def refused(self, batch: OpenBatch, ordinal: int, facts: ClaimFacts, reason: Reason, generation: int = 1) -> None:
         """Bring an `invalid` result: the claim was refused here and never sent."""
@@ -148,19 +131,15 @@ class Recorder:
             environment=self._environment,
             generation=generation,
         )
-        self._bring(Draft(batch, result, None))
+        self._unstored.bring(Draft(batch, result, None))
 
     def reused(self, batch: OpenBatch, known: Result) -> bool:
         """Tell an earlier result again for the equal claim of an equal batch; False if it is not certain enough."""
         result = draft_again(batch.batch, known, now=self._clock())
         if result is None:
             return False
-        self._bring(Draft(batch, result, None))
+        self._unstored.bring(Draft(batch, result, None))
         return True
-
-    def _bring(self, one: Draft) -> None:
-        self._drafts.append(one)
-        self._more.ring()
 
     async def _store(self, drafts: Sequence[Draft]) -> None:
         records = [_record(one) for one in drafts]
@@ -215,10 +194,7 @@ class Recorder:
             "The service used one transaction id for two claims, so this answer may belong to the other one.",
             "worker",
         )
-        for place, one in enumerate(self._drafts):
-            if one.sent is not None and one.result.claim_id == known and one.result.transaction_id == transaction_id:
-                doubted = msgspec.structs.replace(one.result, disposition=Disposition.REVIEW, reason=reason)
-                self._drafts[place] = one._replace(result=doubted, parked=one.sent)
+        self._unstored.doubt(known, transaction_id, reason)
         return msgspec.structs.replace(verdict, disposition=Disposition.REVIEW, reason=reason)
 
 

@@ -12,9 +12,10 @@ from tests.e2e.harness import Run, Simulator, Site, log_lines
 from tests.oracle import assert_ledger_at_rest, assert_one_result_each, assert_silent_about, read_results
 from worker.simulator.folder import write_folder
 from worker.simulator.generator import GeneratorSpec
-from worker.simulator.hostile import BOMB_BYTES, NAMES
+from worker.simulator.hostile import BOMB_BYTES, LENGTHY_BYTES, NAMES
 
 MEMORY_CAP_BYTES = 200 << 20
+LENGTHY_CAP_BYTES = 400 << 20
 UNDECIDED = {"undetermined", "review", "undelivered"}
 # What each claim's number asks the simulator for, and so the truth about the claim.
 TRUTHS = {"OK-": "accepted", "REJ7-": "rejected", "M301-": "rejected"}
@@ -88,7 +89,7 @@ def assert_nobody_was_fooled(site: Site, done: Run, claims: int) -> list[str]:
 QUICK = {
     "PRECHECK_API__ATTEMPT_TIMEOUT_S": "1.5",
     "PRECHECK_API__CONNECT_TIMEOUT_S": "1.5",
-    "PRECHECK_API__MAX_RESPONSE_BYTES": str(1 << 20),
+    "PRECHECK_API__MAX_RESPONSE_BYTES": str(3 << 20),
     "PRECHECK_RETRY__MAX_ATTEMPTS": "12",
     "PRECHECK_RETRY__BUDGET_RATIO": "0.9",
 }
@@ -132,6 +133,23 @@ def test_all_of_them_at_once_under_load_fool_nobody(site: Site, hostile: Simulat
     decided = assert_nobody_was_fooled(site, done, 200)
     assert len(decided) > 300
     assert hostile.get("stats")["faults"].keys() == set(NAMES)
+
+
+@pytest.mark.fault(97)
+def test_answers_of_megabytes_are_taken_and_kept_few_at_a_time(site: Site, hostile: Simulator) -> None:
+    site.environ["PRECHECK_API__BASE_URL"] = hostile.origin
+    hostile.set_faults(**dict.fromkeys(NAMES, 0.0))
+    hostile.set_faults(lengthy=1.0)
+    put_each(site.inbox, 80)
+
+    done = site.run_once(PRECHECK_FLOW__MODE="fixed", PRECHECK_FLOW__MAX_IN_FLIGHT="200")
+
+    results = read_results(site.results)
+    assert done.returncode == 0
+    assert_one_result_each(results, len(TRUTHS) * 80)
+    assert {result["disposition"] for result in results} == {"accepted", "rejected"}
+    assert sum(len(result["x12_277ca"] or "") for result in results) > 100 * LENGTHY_BYTES
+    assert done.peak_bytes < LENGTHY_CAP_BYTES
 
 
 def test_a_simulator_whose_client_hangs_up_on_an_endless_answer_has_nothing_to_complain_of(tmp_path: Path) -> None:

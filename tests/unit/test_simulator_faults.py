@@ -10,7 +10,7 @@ from worker.result import Disposition
 from worker.simulator.config import FaultSettings, SimulatorConfig
 from worker.simulator.draws import draw
 from worker.simulator.faults import changed_faults, drawn_fault
-from worker.simulator.hostile import BOMB_BYTES, INSTEAD, MEANINGS, NAMES, OF_ANOTHER, SPOILT
+from worker.simulator.hostile import BOMB_BYTES, INSTEAD, LENGTHY_BYTES, MEANINGS, NAMES, OF_ANOTHER, SPOILT
 from worker.simulator.latency import latency_s
 from worker.simulator.precheck import Precheck
 from worker.simulator.profiles import PROFILES, changed_profile, profile
@@ -149,7 +149,7 @@ def test_a_hostile_answer_is_booked_as_what_the_worker_must_make_of_it(name: str
     decision = caller.send(one_claim("OK-", first_ordinal=2))
     decision.book(sent=True)
 
-    own = name in ("unsolicited", "late_408")
+    own = name in ("unsolicited", "late_408", "lengthy")
     usual = Disposition.ACCEPTED if own else Disposition.UNDELIVERED
     assert decision.entry is not None
     assert decision.entry.meaning is {**MEANINGS, "wrong_claim": Disposition.UNDETERMINED}.get(name, usual)
@@ -172,6 +172,7 @@ def test_what_the_hostile_answers_are_made_of() -> None:
         json.loads(reply("deep_json").body)
     with pytest.raises(ValueError, match=r"Unterminated|Expecting|Invalid"):
         json.loads(reply("bad_json").body)
+    assert len(json.loads(reply("lengthy").body)["data"]["claimPreCheck"]["x12Response277CA"]) > LENGTHY_BYTES
     assert (reply("unsolicited").unasked, reply("late_408").unasked) == ("answer", "408")
     assert [reply(name).cut for name in ("endless", "trickle", "unframed")] == ["endless", "trickle", "unframed"]
 

@@ -18,6 +18,7 @@ import msgspec
 
 from worker.claim import Claim
 from worker.errors import AttemptFailed, CredentialsRefused, SettingsError, WorkerError
+from worker.flow.allowance import Allowance
 from worker.precheck.codes import code_problems
 from worker.precheck.endpoints import Endpoints
 from worker.precheck.exchange import Exchanger, Reply, header_lines
@@ -51,11 +52,18 @@ class Health(msgspec.Struct, frozen=True):
 class PrecheckClient:
     """Posts claims to one origin with the tokens made for it; implements `worker.ports.Api`.
 
+    `large` has the bytes that large answers may take in memory.
+
     :raises SettingsError: if ``api.codes`` cannot be understood.
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, settings: Settings, endpoints: Endpoints, tokens: TokenProvider
+        self,
+        session: aiohttp.ClientSession,
+        settings: Settings,
+        endpoints: Endpoints,
+        tokens: TokenProvider,
+        large: Allowance,
     ) -> None:
         if tokens.origin != endpoints.origin:
             raise ValueError("tokens of another origin")
@@ -71,6 +79,7 @@ class PrecheckClient:
             proxy=endpoints.proxy,
             timeout=aiohttp.ClientTimeout(total=api.attempt_timeout_s, connect=api.connect_timeout_s),
             max_response_bytes=api.max_response_bytes,
+            large=large,
         )
         self._health = Exchanger(
             session,

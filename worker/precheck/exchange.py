@@ -34,10 +34,13 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from worker.errors import Ambiguous
+from worker.flow.allowance import Allowance
+from worker.precheck.body import Unreadable, read_body
 from worker.precheck.guard import LostRace, WatchedConnection
 
 _SWITCHING = 101
 _MOST_INTERIM = 100  # a server that sends nothing else would keep a core busy until the attempt's time is up
+_BUFFER_BYTES = 16 << 10  # aiohttp stops reading from the socket at twice as much that nobody has taken yet
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
@@ -58,20 +61,13 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
         return f"<Reply {self.status}>"
 
 
-class _Unreadable(Exception):
-    """The body cannot be had; `code` says why."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
-
 class _Expiry:
-    """Ends a connection when its time is up; `due` says that it did."""
+    """Ends a connection when its time is up, `at` by the loop's clock; `due` says that it did."""
 
-    __slots__ = ("_transport", "due")
+    __slots__ = ("_transport", "at", "due")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, at: float) -> None:
+        self.at = at
         self.due = False
         self._transport = transport
 
@@ -81,7 +77,10 @@ class _Expiry:
 
 
 class Exchanger:
-    """Sends requests of one kind: all with the same limits and by the same way."""
+    """Sends requests of one kind: all with the same limits and by the same way.
+
+    `large` has the bytes that large answers may take in memory, those of others who were given it as well.
+    """
 
     def __init__(
         self,
@@ -90,6 +89,7 @@ class Exchanger:
         proxy: URL | None,
         timeout: aiohttp.ClientTimeout,
         max_response_bytes: int,
+        large: Allowance | None = None,
     ) -> None:
         if session.connector is None or timeout.total is None:
             raise ValueError("an exchanger needs a connector and a total time-out")
@@ -100,6 +100,7 @@ class Exchanger:
         connect_s = timeout.total if timeout.connect is None else min(timeout.connect, timeout.total)
         self._connecting = aiohttp.ClientTimeout(total=None, connect=connect_s)
         self._max_response_bytes = max_response_bytes
+        self._large = large or Allowance(max_response_bytes)
         self._loop = asyncio.get_running_loop()
         self._routes: dict[tuple[str, URL], tuple[bytes, aiohttp.ClientRequest]] = {}
 
@@ -112,16 +113,16 @@ class Exchanger:
         :raises Ambiguous: if the request may have arrived, but there is no answer that can be used.
         """
         opening, route = self._routes.get((method, url)) or self._route(method, url)
-        began = self._loop.time()
+        ends_at = self._loop.time() + self._total_s
         connection = await self._connector.connect(route, [], self._connecting)
         protocol = connection.protocol
         if protocol is None or protocol.transport is None:
             connection.close()
             raise Ambiguous("idle_connection_lost", charged=False)
-        expiry = _Expiry(protocol.transport)
-        timer = self._loop.call_later(began + self._total_s - self._loop.time(), expiry)
+        expiry = _Expiry(protocol.transport, ends_at)
+        timer = self._loop.call_at(ends_at, expiry)
         try:
-            protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+            protocol.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=_BUFFER_BYTES)
             protocol.transport.write(_request(opening, headers, body))
             message, content = await _head(protocol)
             return await self._read_reply(message, content, connection, expiry)
@@ -149,10 +150,10 @@ class Exchanger:
     ) -> Reply:
         status = message.code
         try:
-            body = await _read_body(message, content, self._max_response_bytes)
+            body = await read_body(message.headers, content, self._max_response_bytes, self._large, until=expiry.at)
             if expiry.due:  # without a length, an answer that was cut off looks like a whole one
                 raise TimeoutError
-        except (_Unreadable, aiohttp.ClientError, OSError) as error:
+        except (Unreadable, aiohttp.ClientError, OSError) as error:
             if 200 <= status < 300:
                 raise Ambiguous("attempt_timeout" if expiry.due else _failure_code(error)) from None
             return Reply(status, message.headers, b"")
@@ -188,34 +189,10 @@ async def _head(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamRe
     raise HttpProcessingError(message="interim responses without end")
 
 
-async def _read_body(message: RawResponseMessage, content: StreamReader, limit: int) -> bytes:
-    """Read to the end, or refuse as soon as it is sure that there is too much or that it is packed."""
-    headers = message.headers
-    if headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
-        raise _Unreadable("content_encoding")
-    announced = headers.get("Content-Length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise _Unreadable("response_too_large")
-    body = await content.readany()
-    if content.at_eof():
-        return _within(body, limit)
-    chunks, size = [body], len(body)
-    while size <= limit and (chunk := await content.readany()):
-        chunks.append(chunk)
-        size += len(chunk)
-    return _within(b"".join(chunks), limit)
-
-
-def _within(body: bytes, limit: int) -> bytes:
-    if len(body) > limit:
-        raise _Unreadable("response_too_large")
-    return body
-
-
 def _failure_code(error: Exception) -> str:
     """Name the way in which an exchange failed after its request had been handed over."""
     match error:
-        case _Unreadable():
+        case Unreadable():
             return error.code
         case TimeoutError():
             return "attempt_timeout"

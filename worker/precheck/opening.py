@@ -7,6 +7,7 @@ import aiohttp
 import anyio
 import anyio.to_thread
 
+from worker.flow.allowance import ANSWER_BYTES, Allowance
 from worker.precheck.client import PrecheckClient
 from worker.precheck.endpoints import resolve_endpoints
 from worker.precheck.guard import GuardedConnector
@@ -17,9 +18,10 @@ from worker.settings import Settings
 
 
 @asynccontextmanager
-async def open_client(settings: Settings) -> AsyncIterator[PrecheckClient]:
+async def open_client(settings: Settings, large: Allowance | None = None) -> AsyncIterator[PrecheckClient]:
     """Give the client for what the settings name; its token task runs, and its connections live, until left.
 
+    `large` is what large answers may take of memory, shared with whoever keeps them; by default it is the client's own.
     Nothing is sent before it is used. What is raised inside comes out as it is, not in a group.
 
     :raises worker.errors.SettingsError: if an address must not be talked to or a certificate cannot be used.
@@ -29,7 +31,7 @@ async def open_client(settings: Settings) -> AsyncIterator[PrecheckClient]:
     async with _open_session(GuardedConnector(ssl_context)) as session:
         token_endpoint = HttpTokenEndpoint(session, endpoints, settings.auth, settings.api.connect_timeout_s)
         tokens = TokenProvider(token_endpoint, endpoints.origin)
-        client = PrecheckClient(session, settings, endpoints, tokens)
+        client = PrecheckClient(session, settings, endpoints, tokens, large or Allowance(ANSWER_BYTES))
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(tokens.run)

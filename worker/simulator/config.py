@@ -62,6 +62,7 @@ class FaultSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     wrong_answer: float = 0.0
     unsolicited: float = 0.0
     late_408: float = 0.0
+    lengthy: float = 0.0
     retry_after_s: int = 1
     redirect_to: str = ""  # the address that `redirect` points to; empty: a host that does not exist
     outage: bool = False  # everything but the control surface answers 503

@@ -17,10 +17,12 @@ wrong_claim       a good answer, but its 277CA accepts another claim            
 wrong_answer      the whole answer of another claim, with the 277CA that names that claim      not accept it
 unsolicited       the claim's own answer and, unasked, the same once more                      not take the second
 late_408          the claim's own answer and, some moments later on the idle connection, 408   not take it
+lengthy           the claim's own answer, in its 277CA a name of two megabytes                 take few at a time
 ================= ============================================================================ ==================
 """
 
 import gzip
+import re
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
@@ -33,11 +35,14 @@ from worker.simulator.reply import Reply
 ELSEWHERE = "https://elsewhere.invalid/"
 DEPTH = 100_000
 BOMB_BYTES = 64 << 20
+LENGTHY_BYTES = 2 << 20
 
 _LOGIN_PAGE = (
     b"<!doctype html><html><head><title>Sign in</title></head><body>"
     b'<form method="post"><input name="user"><input name="password" type="password"></form></body></html>'
 )
+
+_PAYER = re.compile(rb"NM1(.)PR\1[12]\1")  # up to the name
 
 # What the worker must have made of it if it is the last answer to a claim.
 MEANINGS: Mapping[str, Disposition] = MappingProxyType(
@@ -53,7 +58,7 @@ MEANINGS: Mapping[str, Disposition] = MappingProxyType(
 
 # These take the place of an answer; the others change how the claim's own answer, or whose, is sent.
 INSTEAD = frozenset({"redirect", "login_page", "deep_json", "gzip_bomb", "endless", "trickle"})
-SPOILT = frozenset({"truncated", "bad_json", "unframed", "unsolicited", "late_408"})
+SPOILT = frozenset({"truncated", "bad_json", "unframed", "unsolicited", "late_408", "lengthy"})
 OF_ANOTHER = frozenset({"wrong_claim", "wrong_answer"})
 NAMES = (
     "redirect",
@@ -68,6 +73,7 @@ NAMES = (
     "wrong_answer",
     "unsolicited",
     "late_408",
+    "lengthy",
 )
 
 
@@ -101,8 +107,14 @@ def spoilt(reply: Reply, name: str) -> Reply:
             return msgspec.structs.replace(reply, unasked="answer")
         case "late_408":
             return msgspec.structs.replace(reply, unasked="408")
+        case "lengthy":
+            return msgspec.structs.replace(reply, body=_PAYER.sub(_named_at_length, reply.body, count=1))
         case _:
             raise KeyError(name)
+
+
+def _named_at_length(beginning: re.Match[bytes]) -> bytes:
+    return beginning[0] + b"X" * LENGTHY_BYTES
 
 
 @cache
