@@ -17,6 +17,7 @@ from worker.concluding import (
     FORBIDDEN_PAUSE_S,
     again_or_not,
     broken,
+    charged,
     forbidden,
     given_up,
     meant_by_refusal,
@@ -99,8 +100,9 @@ class Attempter:
                 verdict = await self._api.attempt(effort.claim)
             except AttemptFailed as failure:
                 verdict = unanswered(failure, safe_to_repeat=self._safe_to_repeat)
-                signal = Signal.LOST if failure.charged else Signal.IGNORE
-                charged = failure.charged or verdict.disposition is not None  # what ends the claim counts
+                counts = charged(effort, failure)
+                signal = Signal.LOST if counts else Signal.IGNORE
+                counts = counts or verdict.disposition is not None  # what ends the claim counts
             except TokenUnavailable as unavailable:
                 self._pace.watch.token_unavailable(str(unavailable))
                 await self._take_back(effort)
@@ -112,9 +114,9 @@ class Attempter:
                 crashpoint("after_response")
                 signal = Signal.LOST if verdict.overload else Signal.OK
                 request_fault = verdict.request_fault
-                charged = True
+                counts = True
             latency_s = self._steady() - posted
-            self._count(effort, verdict, charged=charged)
+            self._count(effort, verdict, charged=counts)
             return verdict, latency_s
         finally:
             taken_s = self._steady() - began

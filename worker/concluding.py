@@ -13,6 +13,7 @@ from worker.result import AttemptClass, Disposition, Reason, Verdict
 
 FORBIDDEN = "forbidden"
 MOST_REFUSALS = 3
+MOST_RACES = 5
 FORBIDDEN_PAUSE_S = 5.0  # so long that others, begun after the refusal, have been answered by the next one
 
 
@@ -31,6 +32,15 @@ def unanswered(failure: AttemptFailed, *, safe_to_repeat: bool) -> Verdict:
         reason = Reason(failure.code, "The service could not be reached.", "transport")
         ended, kind = None, AttemptClass.NOT_SENT
     return Verdict(disposition=ended, reason=reason, attempt_class=kind, correlation_id=failure.correlation_id)
+
+
+def charged(effort: Effort, failure: AttemptFailed) -> bool:
+    """Take note of an attempt without an answer; whether it counts.
+
+    Whoever loses one race for an idle connection after the other has no bad luck: the service hangs up over this claim.
+    """
+    effort.races += not failure.charged
+    return failure.charged or effort.races > MOST_RACES
 
 
 def again_or_not(effort: Effort, verdict: Verdict, pace: Pace, now: float) -> Again | GiveUp:

@@ -16,7 +16,7 @@ class Effort:
     attempts are noted there and not by how far its batch was sent. `excused` of the attempts were lost to an outage
     that had been noticed, and do not count against the claim; `failed_at` is the steady clock at the end of its first
     attempt that has to be repeated, infinite before. `refusals` counts the 403s that it got, `refused_at` is when the
-    first one came.
+    first one came. `races` counts the idle connections that were lost to it.
     """
 
     __slots__ = (
@@ -29,6 +29,7 @@ class Effort:
         "failed_at",
         "first_sent_at",
         "noted",
+        "races",
         "refusals",
         "refused_at",
         "repeated",
@@ -43,6 +44,7 @@ class Effort:
         self.first_sent_at = claim.first_sent_at
         self.began: float | None = None
         self.failed_at = math.inf
+        self.races = 0
         self.refusals = 0
         self.refused_at = math.inf
         self.noted = claim.generation > 1 or claim.attempts > 0 or claim.due_at > 0

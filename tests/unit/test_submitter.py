@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from tests.virtualtime import run
 from worker.claim import Claim
+from worker.concluding import MOST_RACES
 from worker.errors import Ambiguous, CredentialsRefused, NotSent, TokenUnavailable, WorkerError
 from worker.flow.budget import RetryBudget
 from worker.flow.gate import Gate
@@ -148,6 +149,23 @@ def test_a_lost_race_for_an_idle_connection_costs_the_claim_no_attempt() -> None
     (result,) = results_after(ScriptedApi(script), 1, settings(max_attempts=2))
 
     assert (result.disposition, result.attempts, result.ambiguous_attempts) == (Disposition.ACCEPTED, 1, 0)
+
+
+@pytest.mark.fault(99)
+def test_a_claim_over_which_the_service_hangs_up_each_time_has_no_race_to_lose() -> None:
+    def script(claim: Claim, _number: int) -> Verdict:
+        if claim.ordinal == 7:
+            raise Ambiguous("idle_connection_lost", charged=False)
+        return ACCEPTED
+
+    api = ScriptedApi(script)
+
+    results = results_after(api, 20, settings(max_attempts=3))
+
+    (lost,) = [result for result in results if result.ordinal == 7]
+    assert (lost.disposition, lost.attempts, lost.ambiguous_attempts) == (Disposition.UNDELIVERED, 3, 3)
+    assert (lost.reason and lost.reason.code) == "idle_connection_lost"
+    assert [ordinal for _, ordinal in api.calls].count(7) == MOST_RACES + 3
 
 
 @pytest.mark.parametrize(
