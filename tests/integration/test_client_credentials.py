@@ -136,12 +136,33 @@ class TestHealth:
 
     @pytest.mark.parametrize(
         "script",
-        [always(204), always(301), always(401), always(403), always(500), sending(), sending(b"rubbish\r\n\r\n")],
-        ids=["204", "301", "401", "403", "500", "closed", "rubbish"],
+        [always(204), always(301), always(401), always(429), always(500), sending(), sending(b"rubbish\r\n\r\n")],
+        ids=["204", "301", "401", "429", "500", "closed", "rubbish"],
     )
     async def test_anything_else_is_not_and_raises_nothing(self, script: Script) -> None:
         async with FaultServer(script) as server, client_of(server.origin) as client:
             assert await client.healthy() is False
+
+    @pytest.mark.parametrize("status", [403, 404, 405, 410])
+    async def test_one_that_is_not_there_or_not_for_us_says_nothing(self, status: int) -> None:
+        async with FaultServer(always(status)) as server, client_of(server.origin) as client:
+            assert await client.healthy() is None
+
+    @pytest.mark.fault(76)
+    async def test_one_that_takes_no_token_of_ours_says_nothing_and_ends_none(self) -> None:
+        async def check(talk: Conversation, request: Received) -> None:
+            await talk.answer(*((401, b"") if request.method == "GET" else (200, REJECTED)))
+
+        async with (
+            FaultServer(granting()) as tokens,
+            FaultServer(answering(check)) as server,
+            open_client(settings_for(server.origin, tokens.origin)) as client,
+        ):
+            assert [await client.healthy() for _ in range(4)] == [False, None, None, None]
+            verdict = await client.attempt(make_claim())
+
+        assert verdict.http_status == 200
+        assert len(tokens.requests) == 2
 
     @pytest.mark.parametrize(
         "date",

@@ -238,12 +238,15 @@ class Service:
     def __init__(self) -> None:
         self.up = True
         self.answers_probes: bool | None = None
+        self.untold = False
         self.probes: list[float] = []
         self.attempts: list[float] = []
 
-    async def healthy(self) -> bool:
+    async def healthy(self) -> bool | None:
         await anyio.sleep(0.1)
         self.probes.append(anyio.current_time() - START_S)
+        if self.untold:
+            return None
         return self.up if self.answers_probes is None else self.answers_probes
 
 
@@ -315,6 +318,42 @@ async def test_a_health_endpoint_that_lies_costs_a_few_attempts_and_not_all() ->
     assert len(service.probes) > 50
     assert len(after_the_start) <= TRIALS * len(service.probes)
     assert not flow.gate.is_open
+
+
+@pytest.mark.fault(89)
+@virtual_time
+async def test_an_outage_ends_also_where_there_is_no_health_endpoint() -> None:
+    service = Service()
+    service.up, service.untold = False, True
+    flow = Flow(service)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(flow.dispatch)
+        tasks.start_soon(run_probes, flow.gate, service.healthy)
+        await anyio.sleep(3600)
+        tried = len([at for at in service.attempts if at > 30])
+        service.up = True
+        await anyio.sleep(120)
+        tasks.cancel_scope.cancel()
+
+    assert 0 < tried <= TRIALS * len(service.probes)
+    assert flow.gate.is_open
+
+
+@virtual_time
+async def test_requests_refused_as_such_are_not_tried_because_nobody_says_that_the_service_is_well() -> None:
+    service = Service()
+    service.untold = True
+    flow = Flow(service)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run_probes, flow.gate, service.healthy)
+        flow.gate.shut("request_fault", "the service refuses the requests as such")
+        await anyio.sleep(3600)
+        tasks.cancel_scope.cancel()
+
+    assert len(service.probes) > 5
+    assert flow.gate.state is GateState.SHUT
 
 
 @pytest.mark.fault(76)

@@ -1,6 +1,7 @@
 """Asks the health endpoint while the gate is shut, and half-opens it.
 
-The vendor calls it "the first thing to do if something goes wrong" (contract.md §1).
+The vendor calls it "the first thing to do if something goes wrong" (contract.md §1). Where it does not exist, or is not
+for us, the few claims of a trial have to find out; not so where requests are refused as such, for then each costs one.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,7 +19,7 @@ PAUSES: dict[ShutReason, tuple[float, float]] = {
 }
 
 
-async def run_probes(gate: Gate, healthy: Callable[[], Awaitable[bool]]) -> NoReturn:
+async def run_probes(gate: Gate, healthy: Callable[[], Awaitable[bool | None]]) -> NoReturn:
     """Probe whenever the gate is shut for a reason that a probe can settle; runs until cancelled.
 
     A trial that fails goes on with the longer pauses of the shutting before it: only an open gate starts afresh.
@@ -29,12 +30,14 @@ async def run_probes(gate: Gate, healthy: Callable[[], Awaitable[bool]]) -> NoRe
         await _probe_until_open(gate, healthy)
 
 
-async def _probe_until_open(gate: Gate, healthy: Callable[[], Awaitable[bool]]) -> None:
+async def _probe_until_open(gate: Gate, healthy: Callable[[], Awaitable[bool | None]]) -> None:
     first_s, most_s = max(PAUSES[reason] for reason in gate.reasons if reason in PROBED)
     async for _ in Backoff(first_s, most_s, sleep_first=True):
         if PROBED.isdisjoint(gate.reasons):
             return
-        if gate.state is GateState.SHUT and await healthy():
-            gate.half_open()
+        if gate.state is GateState.SHUT:
+            told = await healthy()
+            if told or (told is None and "request_fault" not in gate.reasons):
+                gate.half_open()
         while gate.state is GateState.HALF_OPEN:
             await gate.wait_change()

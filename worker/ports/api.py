@@ -29,6 +29,9 @@ class Api(Protocol):
         """
         ...
 
-    async def healthy(self) -> bool:
-        """Ask the health endpoint once; never raises, False for any failure."""
+    async def healthy(self) -> bool | None:
+        """Ask the health endpoint once; never raises, False for any failure.
+
+        None if it is there for others or not at all, and so says nothing of the service.
+        """
         ...

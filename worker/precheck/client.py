@@ -15,6 +15,7 @@ import time
 
 import aiohttp
 import msgspec
+import structlog
 
 from worker.claim import Claim
 from worker.errors import AttemptFailed, CredentialsRefused, SettingsError, WorkerError
@@ -29,8 +30,13 @@ from worker.precheck.verdict import HttpAnswer, Rules, judge
 from worker.result import Disposition, Reason, Verdict
 from worker.settings import Settings
 
+log = structlog.get_logger()
+
 HEALTH_TIMEOUT_S = 30.0
 MAX_HEALTH_BYTES = 64 << 10
+
+# Answers of a health endpoint that does not exist, or is not for us: they say nothing of the service.
+_UNTOLD = frozenset({401, 403, 404, 405, 410})
 
 _UNSENDABLE = Verdict(
     disposition=Disposition.INVALID,
@@ -81,6 +87,7 @@ class PrecheckClient:
             max_response_bytes=api.max_response_bytes,
             large=large,
         )
+        self._health_refuses = False  # it answered 401 the last time
         self._health = Exchanger(
             session,
             proxy=endpoints.proxy,
@@ -121,12 +128,19 @@ class PrecheckClient:
         """Make sure that there is a token; see `worker.ports.Api`."""
         await self._tokens.get()
 
-    async def healthy(self) -> bool:
-        """Ask the health endpoint once; True for HTTP 200 and nothing else, whatever the body (contract.md §1)."""
+    async def healthy(self) -> bool | None:
+        """Ask the health endpoint once; True for HTTP 200 and nothing else, whatever the body (contract.md §1).
+
+        None where it does not exist or is not for us; a first 401 may be the token's fault, which is replaced.
+        """
+        refused_before = self._health_refuses
         try:
             health = await self.ask_health()
         except WorkerError:
             return False
+        if health.status in _UNTOLD and (health.status != 401 or refused_before):
+            log.warning("health.untold", http_status=health.status)
+            return None
         return health.status == 200
 
     async def ask_health(self) -> Health:
@@ -141,7 +155,10 @@ class PrecheckClient:
             reply = await self._health.exchange("GET", self._endpoints.health, headers)
         except AttemptFailed as failure:
             return Health(code=failure.code)
-        self._note(reply, token)
+        if reply.status != 401 or not self._health_refuses:
+            # That it takes no token of ours must not end those that the claims are sent with.
+            self._note(reply, token)
+        self._health_refuses = reply.status == 401
         return Health(reply.status, clock_ahead_s=_clock_ahead_s(reply.headers.get("Date")))
 
     async def _post(self, request: Request) -> Reply:

@@ -34,6 +34,13 @@ EVENTS: tuple[Event, ...] = (
         "see the `gate.shut` before it",
     ),
     Event("gate.probed", "info", "the service seems to be back; a few claims try it", "reason"),
+    Event(
+        "health.untold",
+        "warning",
+        "the health endpoint does not exist or is not for us, so a few claims try the service instead",
+        "http_status",
+        "correct api.health_path, or ask the vendor what the client id may call; see `precheck-worker check`",
+    ),
     Event("gate.opened", "info", "submission goes on", "reason shut_s"),
     Event(
         "fleet.unavailable",
