@@ -8,6 +8,7 @@ import msgspec
 class Bounds(msgspec.Struct, frozen=True):
     """The most open batches, claims cut and not begun, claims between two attempts, results on their way to the disk.
 
+    Claims are bounded by their bytes as well, for one may have eight megabytes; usual ones reach their number first.
     `waiting_batches` bounds the batches that claims between two attempts are of: the rest of `batches` is for those
     under way, and for fresh ones to be there in time.
     """
@@ -16,6 +17,8 @@ class Bounds(msgspec.Struct, frozen=True):
     fresh: int
     waiting: int
     waiting_batches: int
+    fresh_bytes: int
+    waiting_bytes: int
     drafts: int
 
     @classmethod
@@ -27,5 +30,7 @@ class Bounds(msgspec.Struct, frozen=True):
             fresh=max(20_000, 4 * most_in_flight),
             waiting=max(10_000, 4 * most_in_flight),
             waiting_batches=batches - most_in_flight,
+            fresh_bytes=max(64 << 20, most_in_flight << 16),
+            waiting_bytes=max(64 << 20, most_in_flight << 16),
             drafts=most_in_flight + 256,
         )

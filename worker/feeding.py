@@ -53,6 +53,7 @@ class Feeder:
         self._force = force
         self._clock = clock
         self._threads = anyio.CapacityLimiter(1)
+        self._cutting = anyio.Lock()  # one at a time: many would find the same room
 
     async def feed(self, batch: OpenBatch, one: Prepared) -> None:
         """Split a large batch piece by piece, as fast as its claims get their turn."""
@@ -60,12 +61,14 @@ class Feeder:
         handed_on = 0
         lost: Finding | None = None
         while handed_on < one.units:
-            piece = lost_claims(handed_on, one, lost) if lost else await self._next_piece(claims, one, batch)
-            if isinstance(piece, Finding):
-                lost = piece
-                continue
-            handed_on += len(piece)
-            await self.hand_on(batch, piece)
+            async with self._cutting:
+                await self._turns.lighter()
+                piece = lost_claims(handed_on, one, lost) if lost else await self._next_piece(claims, one, batch)
+                if isinstance(piece, Finding):
+                    lost = piece
+                    continue
+                handed_on += len(piece)
+                await self.hand_on(batch, piece)
             while len(batch.fresh) >= LOW_WATER:
                 await batch.wants_more.wait()
 

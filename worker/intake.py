@@ -130,7 +130,7 @@ class Intake:
         return len(self._board) + len(self._unopened)
 
     async def _room(self) -> None:
-        while self._working_on >= self._most_open or self._turns.fresh >= self._most_fresh:
+        while self._working_on >= self._most_open or self._turns.fresh >= self._most_fresh or self._turns.heavy:
             await self._something_changed()
 
     async def _something_changed(self) -> None:

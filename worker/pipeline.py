@@ -92,6 +92,8 @@ class Pipeline:
             pace.budget,
             most_waiting=bounds.waiting,
             most_batches=bounds.waiting_batches,
+            most_waiting_bytes=bounds.waiting_bytes,
+            most_fresh_bytes=bounds.fresh_bytes,
             allowance=claims_per_run(settings.environment),
             clock=steady,
         )

@@ -20,6 +20,7 @@ log = structlog.get_logger()
 
 SMALL_CLAIMS = 256
 PIECE_CLAIMS = 128
+PIECE_BYTES = 1 << 20
 
 BROKEN = Finding("internal_error", "the worker failed on this batch; please report it and keep the file", "error")
 LOST = Finding("batch_lost", "the file changed or disappeared while it was being read; deliver it again", "error")
@@ -64,7 +65,12 @@ def next_piece(claims: Iterator[SplitClaim], one: Prepared) -> list[SplitClaim]:
 
     :raises OSError: if its file cannot be read or is not any more what was surveyed; then nothing of this piece counts.
     """
-    piece = list(islice(claims, PIECE_CLAIMS))
+    piece, size = [], 0
+    for claim in islice(claims, PIECE_CLAIMS):
+        piece.append(claim)
+        size += len(claim.interchange)
+        if size >= PIECE_BYTES:
+            break
     if not piece or _sight(one.delivery) != one.sight:
         raise OSError(errno.ESTALE, "changed while it was read")
     return piece

@@ -120,7 +120,7 @@ class Replay:
 
     async def _room(self) -> None:
         """Wait until more can be in memory; a batch that is open already adds claims only."""
-        while len(self._board) >= self._most_open or self._turns.fresh >= self._most_fresh:
+        while len(self._board) >= self._most_open or self._turns.fresh >= self._most_fresh or self._turns.heavy:
             with anyio.move_on_after(0.05):
                 await self._board.changed()
 

@@ -27,9 +27,10 @@ SHORTEST_PAUSE_S = 0.01
 class Turns:
     """The queue in front of the gate. One task calls `wait` and `pop`; anybody offers and defers.
 
-    `most_waiting` bounds the claims between two attempts, `most_batches` the batches they are of: beyond either no
-    fresh claim is started until some of them have ended, and less and less often from half of it on. `allowance` is how
-    many claims this run may begin at all, None for any number. `clock` is a steady one.
+    `most_waiting` bounds the claims between two attempts, `most_waiting_bytes` what is sent of them, `most_batches` the
+    batches they are of: beyond any no fresh claim is started until some of them have ended, and less and less often
+    from half of it on. `most_fresh_bytes` is how much of fresh claims should be offered. `allowance` is how many claims
+    this run may begin at all, None for any number. `clock` is a steady one.
     """
 
     def __init__(
@@ -38,12 +39,16 @@ class Turns:
         *,
         most_waiting: int,
         most_batches: int,
+        most_waiting_bytes: float = math.inf,
+        most_fresh_bytes: float = math.inf,
         allowance: int | None = None,
         clock: Callable[[], float] = anyio.current_time,
     ) -> None:
         self._budget = budget
         self._most_waiting = most_waiting
         self._most_batches = most_batches
+        self._most_waiting_bytes = most_waiting_bytes
+        self._most_fresh_bytes = most_fresh_bytes
         self._allowance = allowance
         self._clock = clock
         self._turns: deque[OpenBatch] = deque()
@@ -52,6 +57,9 @@ class Turns:
         self._changed = Bell()
         self._share = FreshShare()
         self._batches = 0  # with claims between two attempts
+        self._waiting_bytes = 0
+        self._fresh_bytes = 0
+        self._lighter = Bell()
         self.fresh = 0
 
     @property
@@ -64,18 +72,30 @@ class Turns:
         """Whether this run may begin no further claim although there are some."""
         return self._allowance == 0 and self.fresh > 0
 
+    @property
+    def heavy(self) -> bool:
+        """Whether the fresh claims are so large together that no more should be offered."""
+        return self._fresh_bytes >= self._most_fresh_bytes
+
+    async def lighter(self) -> None:
+        """Wait while they are."""
+        while self.heavy:
+            await self._lighter.wait()
+
     def offer(self, batch: OpenBatch, claims: Iterable[Claim]) -> None:
         """Append fresh claims of a batch; the batch takes its turn as long as it has some."""
-        before = len(batch.fresh)
-        batch.fresh.extend(claims)
-        self.fresh += len(batch.fresh) - before
-        if not before and batch.fresh:
+        before, offered = len(batch.fresh), list(claims)
+        batch.fresh.extend(offered)
+        self.fresh += len(offered)
+        self._fresh_bytes += sum([len(claim.interchange) for claim in offered])
+        if not before and offered:
             self._turns.append(batch)
             self._changed.ring()
 
     def defer(self, effort: Effort, after_s: float) -> None:
         """Keep a claim for `after_s` seconds at least."""
         heapq.heappush(self._due, (self._clock() + after_s, next(self._order), effort))
+        self._waiting_bytes += len(effort.claim.interchange)
         effort.batch.waiting += 1
         self._batches += effort.batch.waiting == 1
         self._changed.ring()
@@ -94,6 +114,7 @@ class Turns:
 
     def _pop_repeat(self) -> Effort:
         effort = heapq.heappop(self._due)[2]
+        self._waiting_bytes -= len(effort.claim.interchange)
         effort.batch.waiting -= 1
         self._batches -= effort.batch.waiting == 0
         self._share.repeat_gone()
@@ -104,6 +125,8 @@ class Turns:
         claim = batch.fresh.popleft()
         batch.sent = max(batch.sent, claim.ordinal)
         self.fresh -= 1
+        self._fresh_bytes -= len(claim.interchange)
+        self._lighter.ring()
         self._share.fresh_gone(self._clock() if self._due else -math.inf)
         if self._allowance is not None:
             self._allowance -= 1
@@ -128,8 +151,12 @@ class Turns:
 
     @property
     def _taken_up(self) -> float:
-        """How much of the room claims between two attempts take up, of that which is shorter."""
-        return max(len(self._due) / self._most_waiting, self._batches / self._most_batches)
+        """How much of the room claims between two attempts take up, of that which is shortest."""
+        return max(
+            len(self._due) / self._most_waiting,
+            self._batches / self._most_batches,
+            self._waiting_bytes / self._most_waiting_bytes,
+        )
 
     @property
     def _fresh_at(self) -> float:
