@@ -45,6 +45,23 @@ def test_inspect_shows_no_control_characters_of_a_name(site: Site) -> None:
     assert rb"red\x1b[31m\n.837" in done.stdout
 
 
+def test_what_a_terminal_would_obey_or_reorder_in_a_claim_is_shown_as_an_escape(site: Site) -> None:
+    path = named_file(site.root / "outgoing", "claims.837", 710_012)
+    text = path.read_text()
+    number = text.partition("CLM*")[2].partition("*")[0]
+    path.write_text(text.replace(f"CLM*{number}*", "CLM*OK-\x1b[2J\u202e\x9b1m*"))
+    (site.inbox / path.name).write_bytes(path.read_bytes())
+    site.run_once()
+
+    inspected = site.run("inspect", "--show-phi", str(path))
+    shown, masked = site.run("results", "--show-phi"), site.run("results")
+
+    for told in (inspected, shown, masked):
+        assert not re.search("[\x1b\u202e\x9b]", told.stdout.decode())
+    assert r"OK-\x1b[2J" in inspected.stdout.decode()
+    assert r"OK-\x1b[2J" in shown.stdout.decode()
+
+
 @pytest.mark.parametrize("command", ["inspect", "submit"])
 def test_what_is_no_regular_file_is_named_and_not_waited_for(site: Site, command: str) -> None:
     fifo = site.root / "pipe.837"

@@ -9,10 +9,11 @@ import shlex
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from worker.errors import SettingsError
 from worker.settings import Settings
@@ -36,6 +37,20 @@ MEANINGS = {
 }
 
 
+class _PlainConsole(Console):
+    """Shows what a terminal would obey, or reorder, as an escape: claims and answers may hold any character."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Render text, table cells included, line by line."""
+        return super().render_str("\n".join(map(_escaped, text.split("\n"))), **options)
+
+
+def _escaped(line: str) -> str:
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in line)
+
+
 def stdout() -> Console:
     """Give the console for a command's answer."""
     return _console(sys.stdout)
@@ -50,7 +65,7 @@ def _console(stream: TextIO) -> Console:
     # Texts are shown as they are: a file may be called [bold].837 or :cat:.837, which rich would take for its own.
     # Nothing is folded where no terminal asks for it: such output is read by grep.
     width = None if stream.isatty() else UNFOLDED
-    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+    return _PlainConsole(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 
 def complain(error: BaseException) -> None:
