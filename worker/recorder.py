@@ -31,6 +31,7 @@ from worker.unstored import Draft, Unstored
 from worker.x12 import ClaimFacts
 
 REMEMBERED_TRANSACTIONS = 65_536
+_TELLING_CHARS = 5  # shorter numbers stand in many ids by chance
 
 # What a replay could change: no usable answer, or one that said nothing final.
 REPLAYABLE = frozenset({Disposition.UNDELIVERED, Disposition.UNDETERMINED, Disposition.REVIEW})
@@ -161,7 +162,7 @@ class Recorder:
             disposition=record.disposition,
             reason=record.reason_code,
             reason_source=result.reason.source if result.reason else None,
-            transaction_id=result.transaction_id,
+            transaction_id=_loggable(result.transaction_id, result.patient_control_number),
             http_status=result.http_status,
             status_code=result.status_code,
             attempts=result.attempts,
@@ -187,7 +188,10 @@ class Recorder:
         if known == claim_id:
             return verdict
         self._log.error(
-            "transaction.duplicated", claim_id=claim_id, other_claim_id=known, transaction_id=transaction_id
+            "transaction.duplicated",
+            claim_id=claim_id,
+            other_claim_id=known,
+            transaction_id=_loggable(transaction_id, claim.facts.patient_control_number),
         )
         reason = Reason(
             "transaction_duplicated",
@@ -196,6 +200,15 @@ class Recorder:
         )
         self._unstored.doubt(known, transaction_id, reason)
         return msgspec.structs.replace(verdict, disposition=Disposition.REVIEW, reason=reason)
+
+
+def _loggable(transaction_id: str | None, patient_control_number: str | None) -> str | None:
+    """Give a transaction id unless the service made it of the patient's number, which is for the result alone."""
+    number = patient_control_number
+    if not transaction_id or not number:
+        return transaction_id
+    made_of_it = transaction_id == number or (len(number) >= _TELLING_CHARS and number in transaction_id)
+    return None if made_of_it else transaction_id
 
 
 def _record(one: Draft) -> Record:

@@ -201,6 +201,23 @@ def test_a_failure_of_ours_on_one_claim_harms_no_other() -> None:
     assert "PHI" not in broken.reason.text
 
 
+@pytest.mark.parametrize("prefix", ["", "tx-"])
+def test_a_transaction_id_made_of_the_patients_number_is_in_the_result_and_in_no_log(prefix: str) -> None:
+    def script(claim: Claim, _number: int) -> Verdict:
+        transaction_id = prefix + (claim.facts.patient_control_number if claim.ordinal == 1 else "T-2")
+        return Verdict(disposition=Disposition.ACCEPTED, reason=None, transaction_id=transaction_id)
+
+    with capture_logs() as logged:
+        results = results_after(ScriptedApi(script), 2, settings())
+
+    number = results[0].patient_control_number
+    assert number
+    assert results[0].transaction_id == prefix + number
+    assert number not in str(logged)
+    told = [line.get("transaction_id") for line in logged if line["event"] == "claim.completed"]
+    assert sorted(told, key=str) == [None, f"{prefix}T-2"]
+
+
 @pytest.mark.fault(83)
 @pytest.mark.parametrize(
     ("most", "dispositions"),
