@@ -5,7 +5,7 @@ _CONNECTING = {
     "connect_refused": "nobody listens there; look at the host and port in api.base_url",
     "connect_timeout": "no connection in time; a firewall may be in the way, or a proxy is needed (api.proxy)",
     "connect_failed": "no connection; look at the network and, if one is set, at api.proxy",
-    "tls_error": "the host's certificate is not trusted; look at api.ca_file and at this machine's clock",
+    "tls_error": "no TLS 1.2 with a trusted host; look at api.ca_file, api.client_cert and this machine's clock",
     "proxy_refused": "the proxy refuses to connect; look at user and password in api.proxy, and at its rules",
     "proxy_unreachable": "the proxy cannot be reached; look at api.proxy",
     "attempt_timeout": "connected, but no answer in time; try again, then raise a service ticket with the vendor",
