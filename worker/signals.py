@@ -46,6 +46,28 @@ def listeners_kept(*numbers: int) -> Iterator[None]:
             signal.signal(number, listener)
 
 
+def pass_first_over(*, echo_s: float) -> None:
+    """Pass over the first signal from here on, where there is nothing left to stop, and end the process on the next.
+
+    One that comes within `echo_s` of the first is the same. Changes nothing where `end_when_told` was not called.
+    """
+    if signal.getsignal(signal.SIGTERM) is not _end:
+        return
+    first: float | None = None
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        nonlocal first
+        now = time.monotonic()
+        if first is None:
+            first = now
+        elif now - first >= echo_s:
+            _end(number, frame)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, hear)
+
+
 @contextmanager
 def insistence_heard(*numbers: int, echo_s: float, within_s: float) -> Iterator[Callable[[], bool]]:
     """Tell whether a second of these signals has come, and end the process `within_s` seconds later, whatever holds it.

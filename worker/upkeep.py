@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
 import anyio
@@ -16,7 +16,7 @@ from worker.ledger import FleetReads, LedgerReads, WholeLedger
 from worker.pausing import NOTE, Pause, pause_file, read_note, read_pause
 from worker.pipeline import Pipeline
 from worker.ports import Source
-from worker.signals import insistence_heard, listeners_kept
+from worker.signals import insistence_heard, listeners_kept, pass_first_over
 from worker.tally import Tally
 
 log = structlog.get_logger()
@@ -40,9 +40,13 @@ class Interrupted(Exception):
 
 
 async def obey_signals(pipeline: Pipeline, tally: Tally) -> None:
-    """Drain on the first SIGTERM or SIGINT, end at once on the second; a terminal that is closed drains, too."""
+    """Drain on the first SIGTERM or SIGINT, end at once on the second; a terminal that is closed drains, too.
+
+    A first one that comes once the flow is down, while books and connections are closed, is passed over.
+    """
     numbers = (signal.SIGTERM, signal.SIGINT)
     with (
+        _passed_over_if_first(tally),
         listeners_kept(*numbers),
         anyio.open_signal_receiver(*numbers, *_hangup()) as signals,
         insistence_heard(*numbers, echo_s=ECHO_S, within_s=ABORT_WITHIN_S) as insisted,
@@ -60,6 +64,15 @@ async def obey_signals(pipeline: Pipeline, tally: Tally) -> None:
                 # A drain with nothing to end is over before the echo has come, and then nobody would know it for one.
                 with anyio.CancelScope(shield=True):
                     await anyio.sleep(ECHO_S)
+
+
+@contextlib.contextmanager
+def _passed_over_if_first(tally: Tally) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if not tally.stopped_by:
+            pass_first_over(echo_s=ECHO_S)
 
 
 def _hangup() -> Sequence[signal.Signals]:

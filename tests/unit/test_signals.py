@@ -46,3 +46,30 @@ last = Last()
     ended = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, timeout=60, check=False)
 
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(("stopped_by", "printed"), [("", b"passed over\n"), ("SIGTERM", b"")])
+def test_a_signal_after_the_flow_changes_nothing_unless_it_is_the_second(stopped_by: str, printed: bytes) -> None:
+    program = f"""
+import anyio, os, signal, time
+from worker.signals import end_when_told
+from worker.tally import Tally
+from worker.upkeep import obey_signals
+async def flow(tally):
+    async with anyio.create_task_group() as beside:
+        beside.start_soon(obey_signals, None, tally)
+        await anyio.sleep(0.1)
+        beside.cancel_scope.cancel()
+end_when_told()
+tally = Tally()
+tally.stopped_by = {stopped_by!r}
+anyio.run(flow, tally)
+for _ in range(2):
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("passed over", flush=True)
+    time.sleep(0.2)
+"""
+
+    ended = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=60, check=False)
+
+    assert (ended.returncode, ended.stdout) == (128 + signal.SIGTERM, printed)
