@@ -20,7 +20,6 @@ import structlog
 from worker.claim import Claim
 from worker.errors import AttemptFailed, CredentialsRefused, SettingsError, WorkerError
 from worker.flow.allowance import Allowance
-from worker.precheck.codes import code_problems
 from worker.precheck.endpoints import Endpoints
 from worker.precheck.exchange import Exchanger, Reply, header_lines
 from worker.precheck.request import Request, RequestBuilder
@@ -29,6 +28,7 @@ from worker.precheck.token import Token, TokenProvider
 from worker.precheck.verdict import HttpAnswer, Rules, judge
 from worker.result import Disposition, Reason, Verdict
 from worker.settings import Settings
+from worker.settings.codes import code_problems
 
 log = structlog.get_logger()
 
@@ -75,7 +75,7 @@ class PrecheckClient:
             raise ValueError("tokens of another origin")
         api = settings.api
         if problems := code_problems(api.codes):
-            raise SettingsError(problems)
+            raise SettingsError([str(problem) for problem in problems])
         self._endpoints = endpoints
         self._tokens = tokens
         self._builder = RequestBuilder(settings)

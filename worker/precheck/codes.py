@@ -1,25 +1,14 @@
 """What the service's own status codes mean: a table, with an operator's changes on top.
 
-These are business codes: a body "503" is not HTTP 503. A code listed singly beats a range, numbers are
-compared without their leading zeros, other codes (``GTW_12``) without regard to case, and what is not in the
-table is unknown: a person must look. Source: contract.md §4.
+These are business codes: a body "503" is not HTTP 503. A code listed singly beats a range, and what is not in the
+table is unknown: a person must look. How codes are written is told in `worker.settings.codes`. Source: contract.md §4.
 """
 
-import re
 from collections.abc import Mapping
-from enum import StrEnum
-from functools import lru_cache
 
 import msgspec
 
-
-class CodeClass(StrEnum):
-    """What a code says about the claim."""
-
-    DECIDE = "decide"  # the checks ran; 999 and 277CA have the verdict
-    RETRY = "retry"  # not now
-    REJECTED = "rejected"  # never, as it stands
-    REVIEW = "review"  # nobody foresaw it
+from worker.settings.codes import MAX_DIGITS, CodeClass, Span, code_problems, normal_code, span_of
 
 
 class Meaning(msgspec.Struct, frozen=True, gc=False):
@@ -59,12 +48,6 @@ _BY_CLASS = {
 _UNKNOWN = Meaning(CodeClass.REVIEW, "The service answered with a code that is not in the table", known=False)
 _ABSENT = Meaning(CodeClass.DECIDE, "The service gave no code of its own")
 
-_MAX_DIGITS = 9
-_RANGE = re.compile(r"([0-9]{1,9})\s*[-\u2013]\s*([0-9]{1,9})")
-_CODE = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.:-]{0,63}")
-
-Span = tuple[int, int]
-
 
 class CodeTable:
     """Looks codes up; immutable. Overrides beat the table, and among themselves a single code beats a range."""
@@ -77,25 +60,25 @@ class CodeTable:
         :raises ValueError: if an override is wrong; `code_problems` says how.
         """
         if problems := code_problems(overrides or {}):
-            raise ValueError("; ".join(problems))
+            raise ValueError("; ".join(map(str, problems)))
         self._singles: dict[str, Meaning] = dict(_STANDARD)
         self._ranges: list[tuple[Span, CodeClass]] = []
         for key, name in (overrides or {}).items():
-            if span := _span(key):
+            if span := span_of(key):
                 self._ranges.append((span, CodeClass(name)))
         for code in [code for code in self._singles if self._in_range(code)]:
             self._singles[code] = Meaning(self._in_range(code) or CodeClass.REVIEW, self._singles[code].text)
         for key, name in (overrides or {}).items():
-            if not _span(key):
-                code_class = CodeClass(name)
-                standard = _STANDARD.get(_normal(key))
-                self._singles[_normal(key)] = Meaning(code_class, standard.text if standard else _BY_CLASS[code_class])
+            if not span_of(key):
+                code, code_class = normal_code(key), CodeClass(name)
+                standard = _STANDARD.get(code)
+                self._singles[code] = Meaning(code_class, standard.text if standard else _BY_CLASS[code_class])
 
     def meaning(self, code: str) -> Meaning:
         """Say what a code means; an absent one ("") leaves the decision to 999 and 277CA."""
         if not code:
             return _ABSENT
-        normal = _normal(code)
+        normal = normal_code(code)
         found = self._singles.get(normal)
         if found is not None:
             return found
@@ -103,53 +86,10 @@ class CodeTable:
         return _UNKNOWN if code_class is None else Meaning(code_class, _BY_CLASS[code_class])
 
     def _in_range(self, normal: str) -> CodeClass | None:
-        if self._ranges and normal.isascii() and normal.isdigit() and len(normal) <= _MAX_DIGITS:
+        if self._ranges and normal.isascii() and normal.isdigit() and len(normal) <= MAX_DIGITS:
             value = int(normal)
             return next((code_class for (low, high), code_class in self._ranges if low <= value <= high), None)
         return None
-
-
-def code_problems(overrides: Mapping[str, str]) -> list[str]:
-    """Say what is wrong with the setting ``api.codes``, a sentence each; an empty list if nothing is."""
-    problems = [problem for key, name in overrides.items() for problem in _entry_problems(key, name)]
-    if problems:
-        return problems
-    spans = [(span, key) for key in overrides if (span := _span(key))]
-    for place, (span, key) in enumerate(spans):
-        for other, other_key in spans[place + 1 :]:
-            if span[0] <= other[1] and other[0] <= span[1] and overrides[key] != overrides[other_key]:
-                problems.append(f"api.codes: {key!r} and {other_key!r} overlap and differ")
-    seen: dict[str, str] = {}
-    for key in overrides:
-        if not _span(key):
-            first = seen.setdefault(_normal(key), key)
-            if overrides[first] != overrides[key]:
-                problems.append(f"api.codes: {first!r} and {key!r} are the same code and differ")
-    return problems
-
-
-def _entry_problems(key: str, name: str) -> list[str]:
-    problems: list[str] = []
-    span = _span(key)
-    if span is None and not _CODE.fullmatch(key.strip()):
-        problems.append(f"api.codes: {key!r} is neither a code nor a range such as '301-305'")
-    elif span and span[0] > span[1]:
-        problems.append(f"api.codes: the range {key!r} ends before it begins")
-    if name not in set(CodeClass):
-        problems.append(f"api.codes: {key!r} must be one of {', '.join(CodeClass)}, not {name!r}")
-    return problems
-
-
-def _span(key: str) -> Span | None:
-    found = _RANGE.fullmatch(key.strip())
-    return (int(found[1]), int(found[2])) if found else None
-
-
-@lru_cache(maxsize=256)
-def _normal(code: str) -> str:
-    """Write a code as it is looked up: numbers without leading zeros, letters in upper case."""
-    code = code.strip()
-    return code.lstrip("0") or "0" if code.isascii() and code.isdigit() else code.upper()
 
 
 def _standard() -> dict[str, Meaning]:
@@ -157,9 +97,9 @@ def _standard() -> dict[str, Meaning]:
     entries = [(key, Meaning(code_class, text)) for code_class, keys, text in _TABLE for key in keys.split()]
     spread: dict[str, Meaning] = {}
     for key, meaning in entries:
-        if span := _span(key):
+        if span := span_of(key):
             spread |= {str(code): meaning for code in range(span[0], span[1] + 1)}
-    return spread | {_normal(key): meaning for key, meaning in entries if not _span(key)}
+    return spread | {normal_code(key): meaning for key, meaning in entries if not span_of(key)}
 
 
 _STANDARD = _standard()

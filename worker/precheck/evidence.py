@@ -12,8 +12,9 @@ from typing import Self
 import msgspec
 
 from worker.precheck.answer import Envelope, Payload
-from worker.precheck.codes import CodeClass, CodeTable, Meaning
+from worker.precheck.codes import CodeTable, Meaning
 from worker.result import AttemptClass, Disposition, Reason
+from worker.settings.codes import CodeClass
 from worker.settings.service import ApiSettings
 from worker.x12 import (
     AcknowledgedClaim,
@@ -66,7 +67,7 @@ class Rules(msgspec.Struct, frozen=True):
     def of(cls, api: ApiSettings) -> Self:
         """Make the rules from the settings.
 
-        :raises ValueError: if ``api.codes`` is wrong; `worker.precheck.codes.code_problems` says how.
+        :raises ValueError: if ``api.codes`` is wrong; `worker.settings.codes.code_problems` says how.
         """
         return cls(
             api.root_field, CodeTable(api.codes), incomplete_pattern(api.incomplete_check_patterns), api.safe_to_repeat

@@ -7,11 +7,11 @@ None here and is judged step by step; tests hold both ways against each other on
 
 from worker.precheck.acknowledged import ACCEPTING, acceptance, says_so
 from worker.precheck.answer import Envelope, printable
-from worker.precheck.codes import CodeClass
 from worker.precheck.evidence import HttpAnswer, Rules
 from worker.precheck.particulars import LEVEL_NAMES
 from worker.precheck.wording import plain
 from worker.result import Edit, Verdict
+from worker.settings.codes import CodeClass
 from worker.x12 import ClaimFacts, is_usual_999, read_usual_277ca
 
 

@@ -16,9 +16,9 @@ claim. Sources: contract.md §4; GraphQL (October 2021) §7.1.2; the classificat
 import re
 
 from worker.precheck.answer import ServiceError
-from worker.precheck.codes import CodeClass
 from worker.precheck.evidence import Decision, Evidence, Rules
 from worker.result import AttemptClass, Disposition, Reason
+from worker.settings.codes import CodeClass
 
 # Written as `ServiceError.words` are: upper case, letters and digits only.
 _SYSTEM_WORDS = frozenset(

@@ -25,7 +25,6 @@ import msgspec
 
 from worker.precheck.acknowledged import by_claim_status, without_verdict
 from worker.precheck.answer import BAD_JSON, NOT_JSON, UNKNOWN_SHAPE, Envelope, printable, read_answer
-from worker.precheck.codes import CodeClass
 from worker.precheck.evidence import NOTHING, OK, Decision, Evidence, HttpAnswer, Rules, gather
 from worker.precheck.particulars import edits_of, payer_claim_number_of, syntax_errors_of
 from worker.precheck.plainly import accepted_plainly
@@ -33,6 +32,7 @@ from worker.precheck.service_errors import by_errors
 from worker.precheck.syntax import by_syntax
 from worker.precheck.wording import HTTP_ANSWERS
 from worker.result import AttemptClass, Disposition, Reason, Verdict
+from worker.settings.codes import CodeClass
 from worker.x12 import ClaimFacts
 
 __all__ = ["STEPS", "HttpAnswer", "Rules", "judge"]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from worker.errors import SettingsError
+from worker.settings.codes import code_problems
 from worker.settings.environment import VENDOR_HOSTS
 from worker.settings.overlaps import overlaps
 from worker.settings.problem import Problem
@@ -24,7 +25,6 @@ REFERENCE_SCHEMES = ("s3",)
 SHARED_SCHEMES = ("redis", "rediss")
 STATE_SCHEMES = ("sqlite", "postgresql", "postgres")
 MOST_NAME_CHARS = 100
-CODE_CLASSES = ("decide", "retry", "rejected", "review")
 
 # RFC 9110 §5.6.2 and §5.5; the second is stricter than the RFC: no bytes outside ASCII.
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
@@ -35,13 +35,12 @@ _OWN_HEADERS = frozenset(
         "transfer-encoding", "x-optum-consumer-correlation-id",
     }
 )  # fmt: skip
-_CODE_RANGE = re.compile(r"(\d+)-(\d+)\Z", re.ASCII)
 
 
 def problems_of(settings: Settings, *, online: bool = True) -> Iterator[Problem]:
     """Find everything that is wrong; `online` is False where the API is not called and no credentials are needed."""
     yield from _api(settings.api)
-    yield from _codes(settings.api.codes)
+    yield from code_problems(settings.api.codes)
     yield from _headers(settings.api.headers)
     yield from _auth(settings.auth, online=online)
     yield from _places(settings)
@@ -70,18 +69,6 @@ def _api(api: ApiSettings) -> Iterator[Problem]:
 def _path(name: str, path: str) -> Iterator[Problem]:
     if not path.startswith("/") or path.startswith("//") or not path.isprintable() or " " in path or "#" in path:
         yield Problem(name, f"must be a path that starts with one /, without blanks and #, got {masked(path)}")
-
-
-def _codes(codes: dict[str, str]) -> Iterator[Problem]:
-    for code, meaning in codes.items():
-        name = f"api.codes.{masked(code)}"
-        if meaning not in CODE_CLASSES:
-            yield Problem(name, f"must be one of {', '.join(CODE_CLASSES)}, got {masked(meaning)}")
-        bounds = _CODE_RANGE.match(code)
-        if not code.strip() or not code.isprintable():
-            yield Problem(name, 'must be a code like "606" or "GTW_12", or a range like "301-305"')
-        elif bounds and int(bounds[1]) > int(bounds[2]):
-            yield Problem(name, "must be a range from the lower to the higher code")
 
 
 def _headers(headers: dict[str, str]) -> Iterator[Problem]:
