@@ -12,6 +12,9 @@ from typing import Literal
 
 Kind = Literal["nothing", "file", "folder", "other"]
 
+Sight = tuple[int, int, int]
+"""Inode, modification time in ns and size: all that can be seen of a file without reading it."""
+
 
 def kind_at(path: Path) -> Kind:
     """Tell what stands at `path`, symlinks followed.
@@ -25,6 +28,11 @@ def kind_at(path: Path) -> Kind:
     if stat.S_ISREG(mode):
         return "file"
     return "folder" if stat.S_ISDIR(mode) else "other"
+
+
+def sight_of(status: os.stat_result) -> Sight:
+    """Reduce what ``stat`` says to what identifies a file's content."""
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def in_words(error: OSError, path: Path) -> str:

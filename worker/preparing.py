@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from worker.claim import SMALL_BYTES, Delivery
+from worker.paths import Sight, sight_of
 from worker.ports import Arrival
 from worker.settings import InputSettings
 from worker.x12 import ClaimFacts, Finding, SplitClaim, Survey, split, survey
@@ -24,8 +25,6 @@ PIECE_BYTES = 1 << 20
 
 BROKEN = Finding("internal_error", "the worker failed on this batch; please report it and keep the file", "error")
 LOST = Finding("batch_lost", "the file changed or disappeared while it was being read; deliver it again", "error")
-
-Sight = tuple[int, int, int]
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -119,11 +118,10 @@ def _split(delivery: Delivery, surveyed: Survey, sha256: str, mode: str) -> Iter
 
 
 def _sight(delivery: Delivery) -> Sight | None:
-    """Tell what a file's content cannot change without: inode, modification time, size; None if it is gone."""
+    """Look at the delivery's file; None if it has none, or it is gone."""
     if delivery.path is None:
         return None
     try:
-        status = delivery.path.stat()
+        return sight_of(delivery.path.stat())
     except OSError:
         return None
-    return status.st_ino, status.st_mtime_ns, status.st_size

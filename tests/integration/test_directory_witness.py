@@ -9,7 +9,8 @@ import anyio
 import pytest
 
 from tests.spools import SpoolFolder, batch, names, take_all
-from worker.sources.readiness import ref_of, sight_of
+from worker.paths import sight_of
+from worker.sources.readiness import ref_of
 from worker.x12 import Survey, survey
 
 LIMIT = 5

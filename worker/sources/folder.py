@@ -14,12 +14,13 @@ import msgspec
 
 from worker.claim import Delivery
 from worker.errors import SettingsError, SourceUnavailable
+from worker.paths import sight_of
 from worker.ports import Heir
 from worker.sources.examining import ExaminedFolder, Examiner
 from worker.sources.file_leases import leases_tell
 from worker.sources.holdings import first_used, used_again
 from worker.sources.names import passed_over
-from worker.sources.readiness import Rules, sight_of
+from worker.sources.readiness import Rules
 from worker.sources.reading import SurveyOf
 from worker.sources.scan import Scan, files_in
 from worker.sources.sightings import Sighting

@@ -17,10 +17,10 @@ from anyio.lowlevel import checkpoint
 
 from worker.claim import SMALL_BYTES, Delivery
 from worker.errors import SettingsError
-from worker.paths import in_words, kind_at
+from worker.paths import Sight, in_words, kind_at
 from worker.settings import InputSettings
 from worker.sources.names import displayed, passed_over
-from worker.sources.readiness import Sight, ref_of, too_large
+from worker.sources.readiness import ref_of, too_large
 from worker.sources.reading import Candidate, NotAFile, Reading, SurveyOf, Unreadable, read_through
 from worker.x12 import Finding, Survey, survey
 

@@ -18,14 +18,10 @@ refused otherwise                               quarantined at once
 time is never compared with a clock, for either can be wrong. Hours and seconds are those of `Rules`.
 """
 
-import os
-
 import msgspec
 
+from worker.paths import Sight
 from worker.x12 import Finding, Survey
-
-Sight = tuple[int, int, int]
-"""Inode, modification time in ns and size: all that can be seen of a file without reading it."""
 
 _FORMLESS = frozenset({"empty_input", "not_x12"})
 _INCOMPLETE = Finding("incomplete", "an interchange is not closed by its IEA", "error")
@@ -52,11 +48,6 @@ class Wait(msgspec.Struct, frozen=True, gc=False):
     code: str
     again_s: float
     near: bool = False
-
-
-def sight_of(status: os.stat_result) -> Sight:
-    """Reduce what ``stat`` says to what identifies a file's content."""
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def ref_of(sight: Sight) -> str:

@@ -17,8 +17,8 @@ from typing import Self
 import msgspec
 
 from worker.claim import CHUNK_BYTES
+from worker.paths import Sight, sight_of
 from worker.sources.file_leases import Lease, lease, unbroken, unlease
-from worker.sources.readiness import Sight, sight_of
 from worker.x12 import SplitClaim, Survey, read_single
 
 READERS = 2

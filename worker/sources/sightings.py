@@ -5,7 +5,7 @@ from concurrent.futures import Future
 import msgspec
 
 from worker.claim import SMALL_BYTES
-from worker.sources.readiness import Sight
+from worker.paths import Sight
 from worker.sources.reading import Reading
 
 MOST_REMEMBERED = 50_000

@@ -17,7 +17,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from worker.sources.readiness import Sight, ref_of
+from worker.paths import Sight
+from worker.sources.readiness import ref_of
 from worker.x12 import Finding
 
 READING = "reading"

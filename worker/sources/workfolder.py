@@ -25,10 +25,11 @@ import msgspec
 
 from worker.crashpoint import crashpoint
 from worker.errors import SettingsError
+from worker.paths import sight_of
 from worker.sources.moves import make_folder, open_folder
 from worker.sources.names import entry_for, original_of
 from worker.sources.owner import OWNER, has_owner, lock, read_will, write_will
-from worker.sources.readiness import ref_of, sight_of
+from worker.sources.readiness import ref_of
 from worker.sources.scan import names_in, walk
 from worker.sources.witness import Witness
 
