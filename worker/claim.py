@@ -19,6 +19,7 @@ import msgspec
 from worker.x12 import ClaimFacts, SplitClaim, Survey
 
 CHUNK_BYTES = 1 << 18
+ID_DIGITS = 20
 SMALL_BYTES = 1 << 20  # a batch of no more is read and cut at once, a larger one piece by piece
 
 

@@ -17,7 +17,7 @@ sent at all" is off unless listed in `claims.local_checks`.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from worker.result import Reason
 from worker.settings import ClaimSettings
@@ -32,7 +32,7 @@ def make_screen(settings: ClaimSettings, environment: str) -> Screen:
     """Bind the settings once; the returned function is called for every claim."""
     payers = frozenset(settings.payers)
     types = frozenset(settings.types)
-    extra = [_LOCAL_CHECKS[name] for name in settings.local_checks]
+    extra = [LOCAL_CHECKS[name] for name in settings.local_checks]
     tests_only = environment == "sandbox"
 
     def screen(facts: ClaimFacts) -> Reason | None:
@@ -59,11 +59,6 @@ def make_screen(settings: ClaimSettings, environment: str) -> Screen:
         return None
 
     return screen
-
-
-def local_check_names() -> tuple[str, ...]:
-    """Name the checks that `claims.local_checks` may list."""
-    return tuple(_LOCAL_CHECKS)
 
 
 def _refused(code: str, text: str) -> Reason:
@@ -96,4 +91,5 @@ def _charge(facts: ClaimFacts) -> Reason | None:
     return _refused("charge_malformed", "the claim's total charge is not a number (CLM02)")
 
 
-_LOCAL_CHECKS: dict[str, Screen] = {"npi": _npi, "charge": _charge}
+LOCAL_CHECKS: Mapping[str, Screen] = {"npi": _npi, "charge": _charge}
+"""Those that `claims.local_checks` may list."""

@@ -5,12 +5,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 
-from worker.claim import Batch
+from worker.claim import ID_DIGITS, Batch
 from worker.ledger.elsewhere import ELSEWHERE, bring_back
 from worker.ledger.rows import read_rows, write_rows
 from worker.ports import Arrival, OpenedBatch
-
-ID_DIGITS = 20
 
 FIND_DELIVERIES = """
 WITH arrivals (sha256, ref, environment) AS (VALUES {rows})

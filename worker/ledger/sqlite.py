@@ -173,13 +173,13 @@ class SqliteLedger(SqliteReads):
         """Remember a small fact across restarts."""
         await self._change(lambda db: db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (key, value)))
 
-    async def purge(self, before: float, *, sinks: Sequence[str] | None = None) -> int:
+    async def purge(self, before: float) -> int:
         """Delete results and parked claims of batches finished before `before` (epoch seconds); returns how many.
 
-        Only what all of `sinks` have taken, all sinks ever noted if None. Batches are still recognised and
-        counted afterwards. Done in small steps between which other changes are written.
+        Only what all sinks ever noted have taken. Batches are still recognised and counted afterwards. Done in small
+        steps between which other changes are written.
         """
-        through = await self._read(retention.delivered_through, sinks)
+        through = await self._read(retention.delivered_through)
         purged = 0
         expired = await self._read(retention.find_expired, before, through)
         for start in range(0, len(expired), retention.BATCHES_A_STEP):

@@ -101,9 +101,9 @@ def is_json(content_type: str | None) -> bool:
     return media_type in _JSON_TYPES or (media_type.startswith("application/") and media_type.endswith("+json"))
 
 
-def printable(text: str, limit: int = _MAX_TOKEN_CHARS) -> str:
-    """Make an id or code safe for logs and headers: printable ASCII, not longer than `limit`."""
-    return (text if text.isascii() and text.isprintable() else _UNPRINTABLE.sub("?", text)).strip()[:limit]
+def printable(text: str) -> str:
+    """Make an id or code safe for logs and headers: printable ASCII of bounded length."""
+    return (text if text.isascii() and text.isprintable() else _UNPRINTABLE.sub("?", text)).strip()[:_MAX_TOKEN_CHARS]
 
 
 def _read_envelope(content: object, body: bytes, root_field: str) -> Envelope:

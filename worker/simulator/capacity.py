@@ -21,7 +21,6 @@ OK = 200
 REFUSAL_S = 0.05  # how long it takes to be turned away
 
 Model = Literal["", "queueing", "shedding", "rate", "knee", "slowing", "gateway"]
-MODELS: tuple[Model, ...] = ("queueing", "shedding", "rate", "knee", "slowing", "gateway")
 
 
 class Bounds(NamedTuple):

@@ -2,8 +2,8 @@
 
 from worker.testing.api import ScriptedApi
 from worker.testing.fleet import MemoryFleet, MemoryPlace
-from worker.testing.ledger import ID_DIGITS, MemoryLedger
+from worker.testing.ledger import MemoryLedger
 from worker.testing.sink import MemorySink
 from worker.testing.source import MemorySource
 
-__all__ = ["ID_DIGITS", "MemoryFleet", "MemoryLedger", "MemoryPlace", "MemorySink", "MemorySource", "ScriptedApi"]
+__all__ = ["MemoryFleet", "MemoryLedger", "MemoryPlace", "MemorySink", "MemorySource", "ScriptedApi"]

@@ -7,11 +7,9 @@ from typing import TypeVar
 
 from anyio.lowlevel import checkpoint
 
-from worker.claim import Batch, Claim
+from worker.claim import ID_DIGITS, Batch, Claim
 from worker.errors import StateError
 from worker.ports import PAGE_BYTES, Arrival, BatchSummary, Earlier, Emission, OpenedBatch, Position, Record, Spent
-
-ID_DIGITS = 20
 
 T = TypeVar("T")
 

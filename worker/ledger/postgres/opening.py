@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from worker.claim import Batch
+from worker.claim import ID_DIGITS, Batch
 from worker.crashpoint import crashpoint
-from worker.ledger.batches import ID_DIGITS, spelled_id
+from worker.ledger.batches import spelled_id
 from worker.ledger.postgres.changes import columns
 from worker.ledger.postgres.tenure import LIVING, Tenure
 from worker.ports import Arrival, OpenedBatch, Spent
