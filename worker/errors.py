@@ -22,6 +22,7 @@ are translated where they enter, ``from None``: their texts quote tokens and bod
 ``what: detail``, lower case, without claim data.
 """
 
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -126,6 +127,13 @@ _OUT_OF_REACH: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectionResetError, "connection reset"),
     (TimeoutError, "no answer in time"),
 )
+
+
+def reason_of(error: OSError) -> str:
+    """Say why, in the system's words; of a taken address the event loop writes a sentence of its own."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or type(error).__name__
 
 
 def out_of_reach(where: str, error: BaseException) -> str:

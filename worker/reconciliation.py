@@ -4,7 +4,7 @@ Parked claims have a result, so they are told beside the sum and not in it. What
 in `worker.ledger.balance`.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
@@ -47,6 +47,22 @@ class Books(msgspec.Struct):
         if one.problem:
             self.unbalanced += 1
             self.problems += [(one.batch.batch_id, one.problem)][: NAMED - len(self.problems)]
+
+
+class Listing:
+    """Batches' books in the order in which people read them: all that do not balance, then the newest `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._unbalanced: list[Balance] = []
+        self._newest: deque[Balance] = deque(maxlen=most)
+
+    def add(self, one: Balance) -> None:
+        """Enter one batch, newer than those before."""
+        (self._unbalanced if one.problem else self._newest).append(one)
+
+    def shown(self) -> list[Balance]:
+        """List what is to be shown."""
+        return [*self._unbalanced, *reversed(self._newest)]
 
 
 async def begin_period(ledger: LedgerReads) -> Period:

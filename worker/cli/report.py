@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +15,9 @@ from worker.cli.options import Config, add_command, settings_from
 from worker.cli.results import Wanted, read, whole, without_phi
 from worker.cli.target import STDOUT, beside
 from worker.errors import SettingsError
-from worker.ledger import Balance, ParkedFilter, read_state
+from worker.ledger import ParkedFilter, read_state
 from worker.paths import kind_at
-from worker.reconciliation import balances
+from worker.reconciliation import Listing, balances
 from worker.reporting import Figures, Report, render
 from worker.result import Disposition
 from worker.settings import Settings
@@ -84,17 +83,16 @@ async def _made(settings: Settings, wanted: Wanted, show_phi: bool, config: str)
     parked = ParkedFilter(
         dispositions=tuple(sorted(wanted.dispositions)), reason_code=wanted.reason_code, batch=wanted.batch
     )
-    wrong: list[Balance] = []
-    newest: deque[Balance] = deque(maxlen=BATCHES)
+    listing = Listing(BATCHES)
     async with read_state(settings.state) as ledger:
         groups = await ledger.parked_groups(parked)
         async for one in balances(ledger):
             if wanted.batch in (None, one.batch.batch_id, one.batch.name):
-                (wrong if one.problem else newest).append(one)
+                listing.add(one)
     return Report(
         figures=figures,
         parked=groups,
-        batches=[*wrong, *reversed(newest)],
+        batches=listing.shown(),
         meanings=MEANINGS,
         made_at=datetime.now(UTC).isoformat(),
         filters=_in_words(wanted),

@@ -1,6 +1,5 @@
 """`simulate`: the API to test against, alone."""
 
-import os
 import signal
 from functools import partial
 from typing import Annotated, Any, get_args
@@ -11,7 +10,7 @@ import typer
 
 from worker.cli.console import rows_table, stderr, stdout
 from worker.cli.options import add_command
-from worker.errors import SettingsError
+from worker.errors import SettingsError, reason_of
 from worker.simulator.app import serve
 from worker.simulator.config import FaultSettings, SimulatorConfig
 from worker.simulator.profiles import PROFILES, profile
@@ -118,6 +117,5 @@ async def _serve(config: SimulatorConfig, host: str, port: int, any_host: bool) 
                     group.cancel_scope.cancel()
     except* OSError as group_error:
         error = group_error.exceptions[0]
-        # The loop writes a sentence of its own into `strerror`.
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno and error.errno > 0 else error
+        reason = reason_of(error) if isinstance(error, OSError) else error
         raise SettingsError([f"--port: cannot listen on {host}:{port}: {reason}"]) from None

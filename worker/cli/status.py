@@ -1,6 +1,5 @@
 """`status`: batches and counts, read from the ledger beside a running worker."""
 
-from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from worker.ledger import Balance, FleetReads, is_held, ledger_file, read_state
 from worker.limits import LIMIT_NOW, LimitNow, read_limit
 from worker.pausing import Pause
 from worker.ports import BatchSummary
-from worker.reconciliation import Books, balances
+from worker.reconciliation import Books, Listing, balances
 from worker.settings import Settings
 from worker.sources.counting import FolderCounts, count_files
 from worker.upkeep import pause_of
@@ -142,15 +141,14 @@ class Reconciliation(msgspec.Struct, frozen=True):
 
 async def _balance(settings: Settings, only_open: bool, limit: int) -> tuple[Books, list[Balance]]:
     books = Books()
-    newest: deque[Balance] = deque(maxlen=limit)
-    wrong: list[Balance] = []
+    listing = Listing(limit)
     async with read_state(settings.state) as ledger:
         async for one in balances(ledger):
             if only_open and one.done:
                 continue
             books.add(one)
-            (wrong if one.problem else newest).append(one)
-    return books, [*wrong, *reversed(newest)]
+            listing.add(one)
+    return books, listing.shown()
 
 
 def _tell_balances(books: Books, shown: list[Balance], *, as_json: bool) -> int:

@@ -6,7 +6,7 @@ them. Neither the server's texts nor the library's are told: both quote rows.
 
 import asyncio
 import ssl
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -21,6 +21,7 @@ Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 60.0
+TRIES = 5
 CLOSE_WITHIN_S = 1.0  # the server gives free what we hold without a good-bye, too
 
 _FOR_NOW = {
@@ -89,6 +90,20 @@ async def disconnect(connection: Connection, address: Address) -> None:
             await connection.close(timeout=CLOSE_WITHIN_S)
     except (StateError, SettingsError):
         connection.terminate()
+
+
+async def repeated(work: Callable[[], Awaitable[object]]) -> None:
+    """Do a transaction, and again at once where another worker's was in the way; called within `translated`.
+
+    Another worker's transaction is gone in a moment, and no reason to pause.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            await work()
+        except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
+            continue
+        return
+    await work()
 
 
 def _of_ledger(address: Address) -> dict[str, str]:

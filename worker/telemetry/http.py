@@ -10,7 +10,6 @@
 It shows numbers and never claim content, takes no input, and listens on loopback unless told otherwise.
 """
 
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
@@ -19,7 +18,7 @@ import anyio
 import msgspec
 from aiohttp import web
 
-from worker.errors import SettingsError
+from worker.errors import SettingsError, reason_of
 from worker.settings.urls import parse_listen
 from worker.tally import Tally
 from worker.telemetry.metrics import CONTENT_TYPE, make_registry, render
@@ -56,8 +55,8 @@ async def serve_probes(address: str, tally: Tally, readiness: Readiness) -> Asyn
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            reason = _in_words(error)
-            raise _refused(f"cannot listen on {address}: {reason}; choose another address, or none") from None
+            text = f"cannot listen on {address}: {reason_of(error)}; choose another address, or none"
+            raise _refused(text) from None
         bound = runner.addresses[0]
         yield bound[0], bound[1]
     finally:
@@ -109,10 +108,3 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
 def _json(content: object, *, status: int = 200) -> web.Response:
     body = msgspec.json.encode(content)
     return web.Response(body=body, status=status, content_type="application/json")
-
-
-def _in_words(error: OSError) -> str:
-    """Say why, in the system's words; of a taken address the loop writes a sentence of its own into `strerror`."""
-    if error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)
-    return error.strerror or type(error).__name__

@@ -1,8 +1,7 @@
 """The one connection that writes: a group of changes becomes one transaction, under the worker's name."""
 
 from collections.abc import Awaitable, Callable
-
-import asyncpg
+from functools import partial
 
 from worker.crashpoint import crashpoint
 from worker.errors import SettingsError, StateError
@@ -10,9 +9,7 @@ from worker.ledger.commits import Group
 from worker.ledger.postgres import changes, confirmed
 from worker.ledger.postgres.tenure import LAST_PLACE, Tenure, begin_tenure, hold_parked, resume_tenure
 from worker.postgres.address import Address
-from worker.postgres.session import Connection, connect, disconnect, translated
-
-TRIES = 5
+from worker.postgres.session import Connection, connect, disconnect, repeated, translated
 
 Step = Callable[[Connection, "Writer"], Awaitable[None]]
 
@@ -51,8 +48,7 @@ class Writer:
             with translated(self._address):
                 if self._connection is None or self._connection.is_closed():
                     self._connection = await self._connected_anew()
-                connection = self._connection
-                await self._commit(connection, group)
+                await repeated(partial(self._commit, self._connection, group, self.next_seq))
         except SettingsError as error:
             self._drop()
             raise StateError(f"ledger: {error}") from None
@@ -74,16 +70,8 @@ class Writer:
         if connection is not None:
             await disconnect(connection, self._address)
 
-    async def _commit(self, connection: Connection, group: Group[Step]) -> None:
-        """Commit; another worker's transaction in the way is gone in a moment, and no reason to pause."""
-        place = self.next_seq
-        for _ in range(TRIES - 1):
-            try:
-                await self._transact(connection, group)
-            except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
-                self.next_seq = place
-            else:
-                return
+    async def _commit(self, connection: Connection, group: Group[Step], place: int) -> None:
+        self.next_seq = place  # what a transaction in vain has taken is free again
         await self._transact(connection, group)
 
     async def _transact(self, connection: Connection, group: Group[Step]) -> None:

@@ -5,20 +5,19 @@ is sent again: ``ON CONFLICT DO NOTHING`` makes both ends the same.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
-import asyncpg
 import msgspec
 
 from worker.brokers.messages import Message
 from worker.errors import SettingsError, SinkUnavailable
 from worker.postgres.address import Address
-from worker.postgres.session import Connection, connect, disconnect, translated
+from worker.postgres.session import Connection, connect, disconnect, repeated, translated
 from worker.sinks.postgres.schema import VERSION, creation, insertion, named
 
 # jsonb takes 255 MB, a statement 1 GB.
 MOST_BYTES = 64 << 20
 PORTION_BYTES = 16 << 20
-TRIES = 5
 
 _CREATING = 0x70726563  # one worker at a time makes the tables
 
@@ -52,7 +51,7 @@ class PostgresTable:
         try:
             with translated(self._address):
                 for portion in _portions(messages):
-                    await self._insert(self._connection, portion)
+                    await repeated(partial(self._connection.execute, self._insertion, portion))
         except BaseException:
             # Whatever it was, and be it a cancellation: what the connection is in the middle of is not known.
             self._drop()
@@ -68,16 +67,6 @@ class PostgresTable:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
-
-    async def _insert(self, connection: Connection, records: Sequence[str]) -> None:
-        """Insert a portion. Another worker's transaction in the way is gone in a moment, and no reason to pause."""
-        for _ in range(TRIES - 1):
-            try:
-                await connection.execute(self._insertion, records)
-            except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
-                continue
-            return
-        await connection.execute(self._insertion, records)
 
     async def _ready(self, connection: Connection, *, create: bool) -> None:
         version_table = named(self._address, "_version")
