@@ -13,13 +13,13 @@ from worker.x12.findings import FindingList, error, no_claims, not_x12, warning
 from worker.x12.lost import LossFinder
 from worker.x12.patterns import CLM, GE, GS, IEA, ISA, MORE, ODD, SE, ST
 from worker.x12.reader import Reader
+from worker.x12.refused import RefusedSets
 from worker.x12.segments import Segments
 from worker.x12.values import Finding, Survey
 
 MOST_ST02 = 10_000  # remembered per group, to find duplicates
 
 GUIDES = (b"005010X222A1", b"005010X223A2")
-_OF_LOST_CLAIMS = frozenset({"segment_id_garbled", "boundary_missing"})
 
 
 def survey(chunks: Iterable[bytes]) -> Survey:
@@ -56,7 +56,7 @@ class _Surveyor:
             MORE: self._more,
         }
         self._reader = reader
-        self._refused_sets: dict[int, Finding] = {}
+        self._refused = RefusedSets(self._findings)
         self._interchanges = self._groups = self._sets = self._claims = 0
         self._production = self._test = False
         self._interchange = self._group = self._set = b""  # the control number of what is open
@@ -65,7 +65,6 @@ class _Surveyor:
         self._groups_before = self._sets_before = self._claims_before = self._segments_before = 0
         self._seen_st02: set[bytes] = set()
         self._losses: LossFinder | None = None  # while an 837 is open
-        self._unheard: Finding | None = None  # why a set is refused that has no claim to say so
 
     def outcome(self) -> Survey:
         """Say what the whole pass has shown."""
@@ -81,7 +80,7 @@ class _Surveyor:
             self._findings.add(warning("trailing_junk"))
         if not self._claims:
             refusal = refusal or no_claims(self._other_set)
-        refusal = refusal or self._unheard
+        refusal = refusal or self._refused.unheard
         return Survey(
             complete=refusal is None or refusal.code != "incomplete",
             refusal=refusal,
@@ -91,7 +90,7 @@ class _Surveyor:
             claims=self._claims,
             segments=self._segments.counted,
             findings=self._findings.all(),
-            refused_sets=self._refused_sets,
+            refused_sets=self._refused.sets,
             production=self._production,
             test=self._test,
         )
@@ -159,7 +158,7 @@ class _Surveyor:
         self._claims += 1
         if not self._in_set:
             self._findings.add(error("missing_st", self._interchanges, self._segments.counted + 1))
-        elif not self._in_837 and self._sets not in self._refused_sets:
+        elif not self._in_837 and self._sets not in self._refused.sets:
             self._refuse_set("not_837")
         if not block.startswith(CLM):
             self._segments.warn_once("lower_case_segment_id")
@@ -212,9 +211,8 @@ class _Surveyor:
         self._close_set()
 
     def _close_set(self) -> None:
-        refusal = self._refused_sets.get(self._sets) if self._in_set else None
-        if refusal is not None and refusal.code in _OF_LOST_CLAIMS and self._claims == self._claims_before:
-            self._unheard = self._unheard or refusal
+        if self._in_set and self._claims == self._claims_before:
+            self._refused.without_claims(self._sets)
         self._in_set = self._in_837 = False
         self._losses = None
 
@@ -222,16 +220,11 @@ class _Surveyor:
         """Refuse the sets of the group that is open, if one is, and close it."""
         self._end_set("missing_se")
         if self._in_group:
-            finding = error(code, self._interchanges)
-            self._findings.add(finding)
-            for place in range(self._sets_before + 1, self._sets + 1):
-                self._refused_sets.setdefault(place, finding)
+            self._refused.add(range(self._sets_before + 1, self._sets + 1), error(code, self._interchanges))
         self._in_group = False
 
     def _refuse_set(self, code: str, segment: int = 0) -> None:
-        finding = error(code, self._interchanges, segment or self._segments_before + 1)
-        self._findings.add(finding)
-        self._refused_sets.setdefault(self._sets, finding)
+        self._refused.add((self._sets,), error(code, self._interchanges, segment or self._segments_before + 1))
 
     def _odd(self, block: bytes) -> None:
         segment = self._segments.counted + 1
