@@ -18,7 +18,7 @@ from worker.errors import Ambiguous, CredentialsRefused, WorkerError
 from worker.precheck.evidence import HttpAnswer, Rules
 from worker.precheck.verdict import judge
 from worker.result import AttemptClass, Disposition, Reason, Verdict
-from worker.simulator.capacity import OK, REFUSAL_S, Bounds, Load
+from worker.simulator.capacity import OK, REFUSAL_S, Capacity, Load
 from worker.simulator.config import SimulatorConfig
 from worker.simulator.draws import draw
 from worker.simulator.faults import drawn_fault
@@ -146,8 +146,8 @@ class ModelApi:
         work_s = latency_s(draw(config.seed, "latency", name, number), config.latency_scale)
         if fault := drawn_fault(faults, draw(config.seed, "fault", name, number)):
             return min(work_s, config.gateway_timeout_s), fault
-        bounds = Bounds(faults.limit, faults.rate_per_s, config.gateway_timeout_s)
-        end = self._load.begin(faults.capacity, bounds, self.now, work_s)
+        capacity = Capacity(faults.limit, faults.rate_per_s, config.gateway_timeout_s)
+        end = self._load.begin(faults.capacity, capacity, self.now, work_s)
         return end.after_s, "" if end.status == OK else f"http_{end.status}"
 
 

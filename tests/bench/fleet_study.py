@@ -37,14 +37,14 @@ from worker.flow.limiter import Signal
 from worker.flow.retry import Again, Backoff, RetryPolicy
 from worker.flow.watch import Watch
 from worker.settings.sections import RetrySettings
-from worker.simulator.capacity import OK, Bounds, Load
+from worker.simulator.capacity import OK, Capacity, Load
 from worker.simulator.latency import latency_s
 
 PER_DAY = 10_000_000
 PER_MESSAGE = 10
 FULL = (1 << PER_MESSAGE) - 1
 IN_FLIGHT_IN_ALL = 800
-SERVICE = Bounds(limit=1000)
+SERVICE = Capacity(limit=1000)
 FAILING = 0.003
 LEASE_S, HEARTBEAT_S = 60.0, 20.0
 LOST_EVERY_S, REPLACED_AFTER_S = 600.0, 15.0

@@ -6,16 +6,16 @@ from typing import get_args
 import pytest
 
 from tests.unit.simulator_calls import CREDENTIALS, body_of, element, one_claim
-from worker.simulator.capacity import REFUSAL_S, Bounds, End, Load, Model
+from worker.simulator.capacity import REFUSAL_S, Capacity, End, Load, Model
 from worker.simulator.config import FaultSettings, SimulatorConfig
 from worker.simulator.precheck import Precheck
 
-BOUNDS = Bounds(limit=2, rate_per_s=3.0, gateway_s=10.0)
+CAPACITY = Capacity(limit=2, rate_per_s=3.0, gateway_s=10.0)
 
 
-def ends(model: Model, times: Iterable[float], *, work_s: float = 1.0, bounds: Bounds = BOUNDS) -> list[End]:
+def ends(model: Model, times: Iterable[float], *, work_s: float = 1.0, capacity: Capacity = CAPACITY) -> list[End]:
     load = Load()
-    return [load.begin(model, bounds, now, work_s) for now in times]
+    return [load.begin(model, capacity, now, work_s) for now in times]
 
 
 def test_without_a_model_any_number_is_worked_on_at_once() -> None:
@@ -42,10 +42,10 @@ def test_a_queue_that_is_too_long_is_answered_by_the_gateway_and_worked_off_all_
 def test_a_queue_takes_up_a_limit_that_changes() -> None:
     load = Load()
     for work_s in (1.0, 2.0, 3.0, 4.0):
-        load.begin("queueing", Bounds(limit=4), 0.0, work_s)
+        load.begin("queueing", Capacity(limit=4), 0.0, work_s)
 
-    assert load.begin("queueing", Bounds(limit=2), 0.0, 1.0) == End(4.0, 200)  # once three of the four are done
-    assert load.begin("queueing", Bounds(limit=10), 0.0, 1.0) == End(1.0, 200)
+    assert load.begin("queueing", Capacity(limit=2), 0.0, 1.0) == End(4.0, 200)  # once three of the four are done
+    assert load.begin("queueing", Capacity(limit=10), 0.0, 1.0) == End(1.0, 200)
 
 
 @pytest.mark.parametrize(("model", "refusal"), [("shedding", End(REFUSAL_S, 503)), ("gateway", End(10.0, 504))])
@@ -62,9 +62,9 @@ def test_a_rate_is_one_seconds_worth_at_once_and_then_so_many_a_second() -> None
 
 
 def test_where_all_work_slows_down_together_each_call_takes_longer_than_the_one_before() -> None:
-    bounds = Bounds(limit=2, power=2.0)
+    capacity = Capacity(limit=2, power=2.0)
 
-    assert [end.after_s for end in ends("slowing", [0.0] * 4, bounds=bounds)] == [1.0, 1.25, 2.0, 3.25]
+    assert [end.after_s for end in ends("slowing", [0.0] * 4, capacity=capacity)] == [1.0, 1.25, 2.0, 3.25]
 
 
 def test_beyond_the_knee_everything_becomes_slower_by_the_square_of_the_load() -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from worker.flow.limiter import Signal
-from worker.simulator.capacity import OK, Bounds, Load, Model
+from worker.simulator.capacity import OK, Capacity, Load, Model
 from worker.simulator.latency import latency_s
 
 CHANGE_AT = 120.0  # when services change, in seconds after the start
@@ -37,7 +37,7 @@ class Bears(NamedTuple):
     """How a service bears load: one of the simulator's models, and what that can bear."""
 
     model: Model = ""
-    bounds: Bounds = Bounds()
+    capacity: Capacity = Capacity()
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -81,8 +81,8 @@ class Running:
             return End(now + failing.after_s, Signal.LOST)
         drawn_s = self._draw() if self._left_s is None else self._left_s
         work_s = drawn_s * service.slower if now >= service.slower_since else drawn_s
-        model, bounds = service.later if service.later and now >= CHANGE_AT else service.bears
-        end = self._load.begin(model, bounds, now, work_s)
+        model, capacity = service.later if service.later and now >= CHANGE_AT else service.bears
+        end = self._load.begin(model, capacity, now, work_s)
         # Whoever is turned away has no work done: it is left for the next, so that the work of those who are taken in
         # is the same however many are not.
         self._left_s = drawn_s if end.status in TURNED_AWAY else None
@@ -95,19 +95,19 @@ class Running:
 
 
 def _sheds(limit: int, refusal_s: float = 0.05) -> Bears:
-    return Bears("shedding", Bounds(limit=limit, refusal_s=refusal_s))
+    return Bears("shedding", Capacity(limit=limit, refusal_s=refusal_s))
 
 
 def _queues(limit: int, gateway_s: float = 1e9) -> Bears:
-    return Bears("queueing", Bounds(limit=limit, gateway_s=gateway_s))
+    return Bears("queueing", Capacity(limit=limit, gateway_s=gateway_s))
 
 
 def _gateway(limit: int, gateway_s: float) -> Bears:
-    return Bears("gateway", Bounds(limit=limit, gateway_s=gateway_s))
+    return Bears("gateway", Capacity(limit=limit, gateway_s=gateway_s))
 
 
 def _slows(limit: int, power: float) -> Bears:
-    return Bears("slowing", Bounds(limit=limit, power=power, gateway_s=1e9))
+    return Bears("slowing", Capacity(limit=limit, power=power, gateway_s=1e9))
 
 
 _ALL = Bears()  # any load
@@ -128,10 +128,10 @@ SERVICES = {
     "100 workers, 504 after 15 s": Service(_queues(100, 15.0), 100),
     "504 above 100, in 15 s": Service(_gateway(100, 15.0), 100),
     "504 above 100, in 110 s": Service(_gateway(100, 110.0), 100),
-    "429 above 40 a second": Service(Bears("rate", Bounds(rate_per_s=40.0)), 125),
+    "429 above 40 a second": Service(Bears("rate", Capacity(rate_per_s=40.0)), 125),
     "knee at 100, gentle": Service(_slows(100, 2.0), 100),
     "knee at 100, sharp": Service(_slows(100, 4.0), 75),
-    "knee at 100, sudden": Service(Bears("knee", Bounds(limit=100)), 100),
+    "knee at 100, sudden": Service(Bears("knee", Capacity(limit=100)), 100),
     "1 % fail at once": Service(_ALL, 400, failing=Failing(0.01, 0.05), losses_follow_load=False),
     "1 % fail, sheds above 100": Service(_sheds(100), 100, failing=Failing(0.01, 0.05)),
     "1 % fail after 30 s": Service(_ALL, 400, failing=Failing(0.01, 30.0), losses_follow_load=False),

@@ -10,8 +10,8 @@
 ============== ======================================================================================
 
 The load is the calls under way by `limit`. Pure: time and the work of a claim, both in seconds, come from outside, so
-that a run is the same for the same seed, on the wall clock as in virtual time. The bounds may change from one call to
-the next.
+that a run is the same for the same seed, on the wall clock as in virtual time. The capacity may change from one call
+to the next.
 """
 
 import heapq
@@ -23,7 +23,7 @@ REFUSAL_S = 0.05  # how long it takes to be turned away
 Model = Literal["", "queueing", "shedding", "rate", "knee", "slowing", "gateway"]
 
 
-class Bounds(NamedTuple):
+class Capacity(NamedTuple):
     """What the model can bear.
 
     `gateway_s` is when the gateway in front of it loses patience, `refusal_s` how long it takes to turn a call away.
@@ -51,25 +51,27 @@ class Load:
         self._allowance = 0.0
         self._allowed_at: float | None = None
 
-    def begin(self, model: Model, bounds: Bounds, now: float, work_s: float) -> End:
+    def begin(self, model: Model, capacity: Capacity, now: float, work_s: float) -> End:
         """Take a call at `now` that means this much work."""
         while self._ends and self._ends[0] <= now:
             heapq.heappop(self._ends)
         match model:
             case "queueing":
-                return self._queue(bounds, now, work_s)
+                return self._queue(capacity, now, work_s)
             case "shedding":
-                return self._work(now, work_s) if len(self._ends) < bounds.limit else End(bounds.refusal_s, 503)
+                return self._work(now, work_s) if len(self._ends) < capacity.limit else End(capacity.refusal_s, 503)
             case "gateway":
-                return self._work(now, work_s) if len(self._ends) < bounds.limit else End(bounds.gateway_s, 504)
+                return self._work(now, work_s) if len(self._ends) < capacity.limit else End(capacity.gateway_s, 504)
             case "rate":
-                return self._work(now, work_s) if self._allow(bounds.rate_per_s, now) else End(bounds.refusal_s, 429)
+                return (
+                    self._work(now, work_s) if self._allow(capacity.rate_per_s, now) else End(capacity.refusal_s, 429)
+                )
             case "knee":
-                load = (len(self._ends) + 1) / bounds.limit
-                return self._in_time(self._work(now, work_s * max(1.0, load * load)), bounds)
+                load = (len(self._ends) + 1) / capacity.limit
+                return self._in_time(self._work(now, work_s * max(1.0, load * load)), capacity)
             case "slowing":
-                load = len(self._ends) / bounds.limit
-                return self._in_time(self._work(now, work_s * (1.0 + load**bounds.power)), bounds)
+                load = len(self._ends) / capacity.limit
+                return self._in_time(self._work(now, work_s * (1.0 + load**capacity.power)), capacity)
             case _:
                 return End(work_s, OK)
 
@@ -77,16 +79,16 @@ class Load:
         heapq.heappush(self._ends, now + work_s)
         return End(work_s, OK)
 
-    def _queue(self, bounds: Bounds, now: float, work_s: float) -> End:
+    def _queue(self, capacity: Capacity, now: float, work_s: float) -> End:
         begins = now
-        while len(self._ends) >= bounds.limit:  # more than one where the limit has come down
+        while len(self._ends) >= capacity.limit:  # more than one where the limit has come down
             begins = heapq.heappop(self._ends)
         heapq.heappush(self._ends, begins + work_s)
-        return self._in_time(End(begins - now + work_s, OK), bounds)
+        return self._in_time(End(begins - now + work_s, OK), capacity)
 
-    def _in_time(self, end: End, bounds: Bounds) -> End:
+    def _in_time(self, end: End, capacity: Capacity) -> End:
         """Let the gateway answer what takes too long; the service works on it all the same."""
-        return end if end.after_s <= bounds.gateway_s else End(bounds.gateway_s, 504)
+        return end if end.after_s <= capacity.gateway_s else End(capacity.gateway_s, 504)
 
     def _allow(self, rate_per_s: float, now: float) -> bool:
         since = now - self._allowed_at if self._allowed_at is not None else 1.0

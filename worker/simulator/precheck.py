@@ -15,7 +15,7 @@ from worker.result import Disposition
 from worker.simulator import checks
 from worker.simulator.acknowledgement import write_acknowledgement
 from worker.simulator.answers import AnswerBook, Entry, Stats
-from worker.simulator.capacity import OK, Bounds, Load
+from worker.simulator.capacity import OK, Capacity, Load
 from worker.simulator.config import FaultSettings, SimulatorConfig
 from worker.simulator.document import safe_delimiters
 from worker.simulator.draws import draw, fingerprint
@@ -133,8 +133,8 @@ class Precheck:
             self.stats.faults[fault] = self.stats.faults.get(fault, 0) + 1
         if fault and fault not in SPOILT and fault not in OF_ANOTHER:
             return self._unanswered(call, faulty_reply(self.faults, fault), MEANINGS.get(fault))
-        bounds = Bounds(self.faults.limit, self.faults.rate_per_s, self.config.gateway_timeout_s)
-        end = self._load.begin(self.faults.capacity, bounds, self._clock(), call.delay_s)
+        capacity = Capacity(self.faults.limit, self.faults.rate_per_s, self.config.gateway_timeout_s)
+        end = self._load.begin(self.faults.capacity, capacity, self._clock(), call.delay_s)
         if end.status != OK:
             reply = gateway_reply(end.status, self.faults.retry_after_s)
             return Decision(msgspec.structs.replace(reply, delay_s=end.after_s), call.entry)

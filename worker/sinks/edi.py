@@ -26,7 +26,7 @@ from worker.crashpoint import crashpoint
 from worker.errors import StateError
 from worker.ports import Emission
 from worker.sinks import files
-from worker.sinks.drafts import Draft, discard_left_over
+from worker.sinks.hidden import HiddenFile, discard_left_over
 from worker.x12 import is_whole
 
 RECORDS_A_STEP = 256
@@ -110,7 +110,7 @@ class EdiSink:
         try:
             files.hold(fd, self._folder)
             discard_left_over(self._folder)
-            probe = Draft(self._folder, "probe")
+            probe = HiddenFile(self._folder, "probe")
             probe.discard()
         except OSError as error:
             os.close(fd)
@@ -142,7 +142,7 @@ class _Acknowledgements:
     def __init__(self, folder: Path, batch: Batch) -> None:
         self._folder = folder
         self._batch = batch
-        self._drafts: dict[str, Draft] = {}
+        self._hidden: dict[str, HiddenFile] = {}
         self._counts: Counter[str] = Counter()
         self._replays = 0
         self._without: list[str] = []
@@ -161,17 +161,17 @@ class _Acknowledgements:
     def publish(self) -> None:
         """Let the files appear, the summary last: it says that the others are all there."""
         stem = f"{self._batch.batch_id}.r{self._replays}" if self._replays else self._batch.batch_id
-        acknowledged = sorted(self._drafts)
+        acknowledged = sorted(self._hidden)
         self._append("summary.json", [msgspec.json.format(self._summary(), indent=2).decode()])
         for ending in (*acknowledged, "summary.json"):
             crashpoint("edi_drafted")
-            self._drafts[ending].publish(f"{stem}.{ending}")
+            self._hidden[ending].publish(f"{stem}.{ending}")
             crashpoint("edi_published")
 
     def discard(self) -> None:
         """Remove what did not appear."""
-        for draft in self._drafts.values():
-            draft.discard()
+        for file in self._hidden.values():
+            file.discard()
 
     def _append_whole(self, ending: str, received: Sequence[str | None]) -> None:
         self._append(ending, [text for text in received if text and is_whole(text)])
@@ -180,9 +180,9 @@ class _Acknowledgements:
     def _append(self, ending: str, interchanges: Sequence[str | None]) -> None:
         received = [text if text.endswith("\n") else text + "\n" for text in interchanges if text]
         if received:
-            if ending not in self._drafts:
-                self._drafts[ending] = Draft(self._folder, f"{self._batch.batch_id}.{ending}")
-            self._drafts[ending].add("".join(received).encode())
+            if ending not in self._hidden:
+                self._hidden[ending] = HiddenFile(self._folder, f"{self._batch.batch_id}.{ending}")
+            self._hidden[ending].add("".join(received).encode())
 
     def _summary(self) -> bytes:
         return msgspec.json.encode(

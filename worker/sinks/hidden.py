@@ -13,7 +13,7 @@ COMPARED_BYTES = 1 << 20
 SUFFIX = ".draft"
 
 
-class Draft:
+class HiddenFile:
     """A file being written under a hidden name in the folder where it will stand; call it under the folder's lock.
 
     Blocking.
@@ -30,7 +30,7 @@ class Draft:
     def add(self, data: bytes) -> None:
         """Append.
 
-        :raises OSError: if that fails; `discard` the draft.
+        :raises OSError: if that fails; `discard` the file.
         """
         files.write_all(self._fd, data)
 
@@ -73,7 +73,7 @@ class Draft:
 
 
 def discard_left_over(folder: Path) -> None:
-    """Remove the drafts that a crash left in `folder`; call it under the folder's lock.
+    """Remove the hidden files that a crash left in `folder`; call it under the folder's lock.
 
     :raises OSError: if that fails.
     """
