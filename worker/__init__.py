@@ -20,6 +20,7 @@ attempting           one attempt of a claim, from its note in the ledger to what
 precheck             all that knows this API: request, answer, verdict, codes, client, connection guard, token
 concluding           what the end of an attempt means where the service has not said it
 recorder             one durable record and one log line for each result
+transactions         transaction ids: whose each one is, and which may be logged
 drafting             a verdict as a result record
 unstored             results on their way to the disk: how many, how large, which next
 ledger               the durable memory: a file, or a schema of PostgreSQL that a fleet shares

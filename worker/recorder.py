@@ -11,7 +11,6 @@ large (`worker.unstored`).
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -27,11 +26,9 @@ from worker.flow.room import once_there_is_room
 from worker.ports import Emission, Ledger, Record
 from worker.result import AttemptClass, Disposition, Reason, Result, Verdict, encode_result
 from worker.tally import Tally
+from worker.transactions import DUPLICATED, Transactions, loggable
 from worker.unstored import Draft, Unstored
 from worker.x12 import ClaimFacts
-
-REMEMBERED_TRANSACTIONS = 65_536
-_TELLING_CHARS = 5  # shorter numbers stand in many ids by chance
 
 # What a replay could change: no usable answer, or one that said nothing final.
 REPLAYABLE = frozenset({Disposition.UNDELIVERED, Disposition.UNDETERMINED, Disposition.REVIEW})
@@ -71,7 +68,7 @@ class Recorder:
         self._environment = environment
         self._announce = announce
         self._clock = clock
-        self._transactions: OrderedDict[str, str] = OrderedDict()
+        self._transactions = Transactions()
         self._unstored = Unstored(most_drafts, large or Allowance(ANSWER_BYTES))
         # Bound once: looking up how to log costs as much as a fifth of the line that every claim gets.
         self._log = structlog.get_logger().bind()
@@ -162,7 +159,7 @@ class Recorder:
             disposition=record.disposition,
             reason=record.reason_code,
             reason_source=result.reason.source if result.reason else None,
-            transaction_id=_loggable(result.transaction_id, result.patient_control_number),
+            transaction_id=loggable(result.transaction_id, result.patient_control_number),
             http_status=result.http_status,
             status_code=result.status_code,
             attempts=result.attempts,
@@ -173,42 +170,18 @@ class Recorder:
         )
 
     def _held_against_others(self, claim: Claim, verdict: Verdict) -> Verdict:
-        """One transaction id on two claims means that an answer may be another's: a person must look.
-
-        At both, if the first one's is still on its way to the disk. The ids of the last tens of thousands of results
-        are compared: a mixed-up connection shows at once.
-        """
+        """Send to review what may be another claim's answer: both claims, if the first one's is not on the disk yet."""
         transaction_id = verdict.transaction_id
-        if transaction_id is None:
-            return verdict
-        claim_id = claim.claim_id
-        known = self._transactions.setdefault(transaction_id, claim_id)
-        if len(self._transactions) > REMEMBERED_TRANSACTIONS:
-            self._transactions.popitem(last=False)
-        if known == claim_id:
+        if transaction_id is None or (other := self._transactions.other_claim(transaction_id, claim.claim_id)) is None:
             return verdict
         self._log.error(
             "transaction.duplicated",
-            claim_id=claim_id,
-            other_claim_id=known,
-            transaction_id=_loggable(transaction_id, claim.facts.patient_control_number),
+            claim_id=claim.claim_id,
+            other_claim_id=other,
+            transaction_id=loggable(transaction_id, claim.facts.patient_control_number),
         )
-        reason = Reason(
-            "transaction_duplicated",
-            "The service used one transaction id for two claims, so this answer may belong to the other one.",
-            "worker",
-        )
-        self._unstored.doubt(known, transaction_id, reason)
-        return msgspec.structs.replace(verdict, disposition=Disposition.REVIEW, reason=reason)
-
-
-def _loggable(transaction_id: str | None, patient_control_number: str | None) -> str | None:
-    """Give a transaction id unless the service made it of the patient's number, which is for the result alone."""
-    number = patient_control_number
-    if not transaction_id or not number:
-        return transaction_id
-    made_of_it = transaction_id == number or (len(number) >= _TELLING_CHARS and number in transaction_id)
-    return None if made_of_it else transaction_id
+        self._unstored.doubt(other, transaction_id, DUPLICATED)
+        return msgspec.structs.replace(verdict, disposition=Disposition.REVIEW, reason=DUPLICATED)
 
 
 def _record(one: Draft) -> Record:
