@@ -49,13 +49,13 @@ pipeline             the task groups of the flow, and its drain
 bounds               how much of a run may be in memory
 pacing               makes the parts of `flow` by the settings
 upkeep               what runs beside the flow: signals, pause, time limits, purge
-inheritance          goes on with what a dead worker had begun, by its ledger in a file
+inheritance          continues what a dead worker had begun, from its ledger in a file
 shared_inheritance   the same, where a fleet shares the ledger
 reconciliation       balances the books: claims in = results + pending
 pausing              an operator's pause
-alarm                what is told when submission pauses
-openings             what is told of a batch as it is opened
-limits               what is told of the limit, and kept of it for the next run
+alarm                what an operator is told when submission pauses
+openings             what is logged of a batch as it is opened
+limits               reports the limit, and keeps it for the next run
 diagnosis            what an operator does about a service that is not well
 fleet                limits that all workers of a fleet share
 brokers              what sources and sinks share of message brokers
@@ -69,7 +69,7 @@ simulator            the API to test against, and generated claims
 testing              a fake for every seam
 bench                the performance figures
 signals              signals while the event loop does not listen
-openfiles            enough file descriptors, seen to at the start
+openfiles            makes sure at the start that there are enough file descriptors
 disk                 what a disk's errors mean, and new names made durable
 paths                what stands at a path, and in words why that cannot be told
 from_thread          asking the event loop from a thread

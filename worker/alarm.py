@@ -1,6 +1,6 @@
 """What an operator is told when submission pauses: one alarm for each reason, with all that a service ticket needs.
 
-The same reason told again (a trial that failed as well), or one of several that went, is no second alarm.
+The same reason given again (a trial failed as well), or one of several that went away, is no second alarm.
 """
 
 from collections import Counter

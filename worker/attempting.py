@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 
 class Attempter:
-    """Makes attempts, many at a time, one task each; each has a slot that whoever began it has acquired."""
+    """Makes attempts, many at a time, one task each; the caller has acquired a slot for each."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Attempter:
         await self._reservations.give_back(batches)
 
     async def attempt(self, effort: Effort) -> None:
-        """Make one attempt, give its slot back and see to its end; what goes wrong here harms this claim only.
+        """Make one attempt, give its slot back and act on its end; a failure here affects this claim only.
 
         :raises worker.errors.StateError: if the ledger cannot be trusted any more.
         """
@@ -125,7 +125,7 @@ class Attempter:
             self._pace.watch.heard(signal, taken_s, request_fault=request_fault, verdict=verdict)
 
     async def _refused(self, effort: Effort, refused: CredentialsRefused) -> Verdict | None:
-        """Pause all for refused credentials, unless it is this claim alone; None while it stays pending."""
+        """Pause submission for refused credentials, unless only this claim is refused; None while it stays pending."""
         watch = self._pace.watch
         match meant_by_refusal(effort, refused, watch, self._steady()):
             case "claim":
@@ -183,7 +183,7 @@ class Attempter:
             effort.excused += 1  # a trial, or under way when the gate was shut: it is the outage's, not the claim's
         decision = again_or_not(effort, verdict, self._pace, self._steady())
         if isinstance(decision, GiveUp) and speaks_of_service(verdict) and self._pace.watch.outage_suspected:
-            effort.excused += 1  # its last attempt must not be one of those by which an outage is told
+            effort.excused += 1  # an attempt by which an outage is recognised must not be its last
             decision = again_or_not(effort, verdict, self._pace, self._steady())
         if isinstance(decision, GiveUp):
             self._recorder.answered(effort, given_up(effort, verdict), latency_s=latency_s)

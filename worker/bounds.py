@@ -8,7 +8,7 @@ import msgspec
 class Bounds(msgspec.Struct, frozen=True):
     """The most open batches, claims cut and not begun, claims between two attempts, results on their way to the disk.
 
-    Claims are bounded by their bytes as well, for one may have eight megabytes; usual ones reach their number first.
+    Claims are bounded by their bytes as well, as one may have eight megabytes; usual ones reach their number first.
     `waiting_batches` bounds the batches that claims between two attempts are of: the rest of `batches` is for those
     under way, and for fresh ones to be there in time.
     """

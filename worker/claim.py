@@ -20,7 +20,7 @@ from worker.x12 import ClaimFacts, SplitClaim, Survey
 
 CHUNK_BYTES = 1 << 18
 ID_DIGITS = 20
-SMALL_BYTES = 1 << 20  # a batch of no more is read and cut at once, a larger one piece by piece
+SMALL_BYTES = 1 << 20  # a batch up to this size is read and cut at once, a larger one piece by piece
 
 
 class Delivery(msgspec.Struct, frozen=True, eq=False):
@@ -30,8 +30,8 @@ class Delivery(msgspec.Struct, frozen=True, eq=False):
     `ref` identifies this delivery to the ledger and survives a restart: the same file found again, or the
     same message redelivered, has the same ref; another delivery of equal bytes has another.
     `received_at` is seconds since the epoch. Exactly one of `data` and `path` is set: small batches come as
-    bytes, large ones as a file of which the source is the owner until the delivery is settled.
-    `kept_at` is the file that the bytes in `data` lie in as well, where there is one.
+    bytes, large ones as a file that the source owns until the delivery is settled.
+    `kept_at` is the file that also holds the bytes in `data`, if there is one.
     `survey` and `sha256` (hex) are set by a source that has already read the bytes, `only` if they are one claim.
     """
 

@@ -37,7 +37,7 @@ def unanswered(failure: AttemptFailed, *, safe_to_repeat: bool) -> Verdict:
 def charged(effort: Effort, failure: AttemptFailed) -> bool:
     """Take note of an attempt without an answer; whether it counts.
 
-    Whoever loses one race for an idle connection after the other has no bad luck: the service hangs up over this claim.
+    A claim that loses one race for an idle connection after another is not unlucky: the service hangs up on this claim.
     """
     effort.races += not failure.charged
     return failure.charged or effort.races > MOST_RACES

@@ -46,7 +46,7 @@ recovery_tail_synced   what the results file holds and the ledger may not know o
 recovery_work_moved    one batch of a dead worker is in our work folder, others may not be
 recovery_work_emptied  … all are, the dead worker's folder still stands
 recovery_owner_removed … without the file by which it was known as one
-returned_slot_made     a batch begun again gets a folder, for its name leaves no room for the count
+returned_slot_made     a batch begun again gets a folder, as its name leaves no room for the count
 returned_renamed       … its name tells that it was begun again, and nobody has read it
 inherited              our ledger knows what a dead worker's knows of its batches, which are still in its folder
 set_aside              … and theirs knows that they go on elsewhere

@@ -1,4 +1,4 @@
-"""Lanes: tasks that make one attempt after another, and wait for the next where they would have to end.
+"""Lanes: tasks that make one attempt after another, and wait for the next one instead of ending.
 
 ::
 

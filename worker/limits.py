@@ -1,4 +1,4 @@
-"""What is told of the limit on calls under way, and what the ledger keeps of it: for `status` and for the next run.
+"""What is reported of the limit on calls under way, and what the ledger keeps of it for `status` and the next run.
 
 An adaptive limit moves many times a minute. The tally has each move; the log has one line where the limit is a quarter
 away from the last one told, in ten seconds at most one.
@@ -48,7 +48,7 @@ class LimitTeller:
         self._told_at = clock()
 
     def changed(self, change: LimitChange) -> None:
-        """Count the change, and tell of it if it is plain and the last one was told long enough ago."""
+        """Count the change, and report it if it is plain and the last report was long enough ago."""
         self._tally.limit, self._tally.limit_reason = change.limit, change.reason
         if self._told is None:
             self._told = change.before

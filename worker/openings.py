@@ -1,4 +1,4 @@
-"""What is told of a batch as it is opened."""
+"""What is logged of a batch as it is opened."""
 
 from structlog.typing import FilteringBoundLogger
 

@@ -43,9 +43,9 @@ async def records_of(ledger: Records, batch_number: int, total: int) -> AsyncIte
 
 
 class Outbox:
-    """One sink's way out. `reached` is the last position that the sink has made durable.
+    """Carries results to one sink. `reached` is the last position that the sink has made durable.
 
-    `behind` until what an earlier run left has been carried: results of batches that this run may not meet.
+    `behind` is true until the results of an earlier run have been carried: this run may not meet their batches.
     """
 
     def __init__(self, sink: Sink, ledger: Ledger, gate: Gate) -> None:
@@ -67,7 +67,7 @@ class Outbox:
         self.reached = position.seq
 
     def announce(self, emission: Emission) -> None:
-        """Tell that the ledger holds this result."""
+        """Note that the ledger holds this result."""
         self._newest = max(self._newest, emission.seq)
         if len(self._at_hand) < AT_HAND and self._at_hand_bytes < AT_HAND_BYTES:
             self._at_hand[emission.seq] = emission
@@ -75,7 +75,7 @@ class Outbox:
         self._more.ring()
 
     def expect(self, seq: int) -> None:
-        """Tell that results up to this place are in the ledger, and not at hand."""
+        """Note that results up to this place are in the ledger but not at hand."""
         self._newest = max(self._newest, seq)
         self._more.ring()
 

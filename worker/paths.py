@@ -1,4 +1,4 @@
-"""What stands at a path that somebody has named, and in words why that cannot be told.
+"""What stands at a path that somebody has named, and in words why that cannot be found out.
 
 Not `Path.exists` and its like: they raise where we have no right to look, or a name is too long.
 """
@@ -19,7 +19,7 @@ Sight = tuple[int, int, int]
 def kind_at(path: Path) -> Kind:
     """Tell what stands at `path`, symlinks followed.
 
-    :raises OSError: if that cannot be told; `in_words` says why.
+    :raises OSError: if that cannot be found out; `in_words` says why.
     """
     try:
         mode = path.stat().st_mode
@@ -36,7 +36,7 @@ def sight_of(status: os.stat_result) -> Sight:
 
 
 def in_words(error: OSError, path: Path) -> str:
-    """Say why it cannot be told what stands at `path`, and what to do."""
+    """Say why it cannot be found out what stands at `path`, and what to do."""
     if error.errno == errno.EACCES:
         shown = shlex.quote(str(path.parent))
         return f"{path} cannot be looked at by this user; chmod or chown its folders (namei -l {shown} shows them)"

@@ -1,7 +1,7 @@
-"""An operator's pause: a small file beside the ledger, whose mere presence pauses whoever works on that ledger.
+"""An operator's pause: a small file beside the ledger, whose mere presence pauses every worker on that ledger.
 
-A file and not a row of the ledger, for the worker holds the ledger alone: pausing must work while it runs, before it
-starts, and after the disk of its ledger is full. It stays across restarts until `resume` removes it. A ledger that a
+A file and not a row of the ledger, because the worker holds the ledger alone: pausing must work while it runs, before
+it starts, and after the disk of its ledger is full. It stays across restarts until `resume` removes it. A ledger that a
 fleet shares has it as a note, which pauses the fleet.
 """
 
@@ -28,7 +28,7 @@ class Pause(msgspec.Struct, frozen=True):
 
 
 def pause_file(state_url: str) -> Path:
-    """Name the file that pauses whoever works on this state.
+    """Name the file that pauses every worker on this state.
 
     :raises SettingsError: if the state is none that has a place for it.
     """
@@ -98,7 +98,7 @@ def resume(file: Path) -> bool:
 def read_pause(file: Path) -> Pause | None:
     """Tell which pause holds, None for none. What is there pauses, whatever is in it; blocking, but never for long.
 
-    :raises StateError: if it cannot be told.
+    :raises StateError: if it cannot be read.
     """
     try:
         found = file.lstat()

@@ -42,7 +42,7 @@ class Prepared(msgspec.Struct, frozen=True):
     sight: Sight | None = None
 
     def arrival(self, reserved: int) -> Arrival:
-        """Say it as the ledger wants to know it, with the ordinal up to which first attempts are noted at once."""
+        """Describe the delivery to the ledger, with the ordinal up to which first attempts are noted at once."""
         delivery = self.delivery
         return Arrival(
             self.sha256, delivery.ref, delivery.name, delivery.size, delivery.received_at, self.units, reserved
@@ -76,13 +76,13 @@ def next_piece(claims: Iterator[SplitClaim], one: Prepared) -> list[SplitClaim]:
 
 
 def lost_claims(after: int, one: Prepared, why: Finding) -> list[SplitClaim]:
-    """Stand in for the next claims of a batch that was lost: they cannot be sent, and each must be told."""
+    """Stand in for the next claims of a batch that was lost: they cannot be sent, and each must get a result."""
     upto = min(after + PIECE_CLAIMS, one.units)
     return [SplitClaim(ordinal, b"", ClaimFacts(), why) for ordinal in range(after + 1, upto + 1)]
 
 
 def _prepare_alone(delivery: Delivery, settings: InputSettings) -> Prepared:
-    """Prepare one delivery; whatever goes wrong here harms it only."""
+    """Prepare one delivery; a failure here affects it only."""
     try:
         return _prepare(delivery, settings)
     except OSError:  # a file of somebody else's, which a message referred to: by now it is gone, or cannot be read

@@ -1,7 +1,7 @@
 """Balances the books after a run and on request: claims in = results by disposition + pending.
 
-Parked claims have a result, so they are told beside the sum and not in it. What a batch's books are made of is told
-in `worker.ledger.balance`.
+Parked claims have a result, so they are counted beside the sum and not in it. `worker.ledger.balance` says what a
+batch's books are made of.
 """
 
 from collections import Counter, deque

@@ -6,8 +6,8 @@
 
 The record is in the ledger before anything else happens to it; from then on the API is never asked again
 for that claim. A full disk does not lose an answer: it stays in memory, the gate is shut, and storing is
-tried again until there is room. Whoever brings results does not wait for the disk, only while the drafts are many or
-large (`worker.unstored`).
+tried again until there is room. Bringing a result does not wait for the disk; callers wait only while the drafts are
+many or large (`worker.unstored`).
 """
 
 import time
@@ -132,7 +132,7 @@ class Recorder:
         self._unstored.bring(Draft(batch, result, None))
 
     def reused(self, batch: OpenBatch, known: Result) -> bool:
-        """Tell an earlier result again for the equal claim of an equal batch; False if it is not certain enough."""
+        """Bring an earlier result again for the equal claim of an equal batch; False if it is not certain enough."""
         result = draft_again(batch.batch, known, now=self._clock())
         if result is None:
             return False

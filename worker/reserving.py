@@ -2,7 +2,7 @@
 
 "In flight" must be on disk before a claim's first byte. For first attempts that is one number a batch, how far its
 claims may have been sent, and it may run ahead: what is noted and not sent counts as an attempt of unknown outcome
-after a crash, never the other way round. So whoever comes first past the mark moves it for those behind him, too.
+after a crash, never the other way round. So the first claim past the mark moves it for those behind it, too.
 Where a repeat is not safe, the mark does not run ahead: a claim that was never sent must not end as "perhaps sent".
 """
 
@@ -63,7 +63,7 @@ class Reservations:
             for one, upto in wanted.items():
                 one.reserved = max(one.reserved, upto)
         finally:
-            # Without success whoever waits asks again; what another has asked for meanwhile is his to tell.
+            # Without success each waiting task asks again; what another has asked for meanwhile is left to that one.
             for one, upto in wanted.items():
                 if one.asked == upto:
                     one.asked = one.reserved

@@ -77,10 +77,10 @@ class Verdict(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     `disposition` is None when the claim should be sent again; then `attempt_class` is not definitive and
     `at_the_end` is the disposition if no attempt is left. `overload` marks a loss that speaks of the
-    service's capacity (5xx, 429), as opposed to one that speaks of this claim, `request_fault` what speaks against
-    query or settings rather than the claim; several in a row shut the gate. `no_answer`: a page, rubbish, a gateway's
-    word, an internal error under HTTP 200; most of them are an outage. `names_claim`: the answer is about this claim
-    and no other, its 277CA says so. `retry_after_s`: seconds the server asked everybody to wait, already capped.
+    service's capacity (5xx, 429) and not of this claim. `request_fault` marks an answer that speaks against query or
+    settings and not against the claim; several in a row shut the gate. `no_answer` marks a page, rubbish, a gateway's
+    word or an internal error under HTTP 200; most of them are an outage. `names_claim`: the 277CA says that the answer
+    is about this claim and no other. `retry_after_s`: seconds the server asked everybody to wait, already capped.
     """
 
     disposition: Disposition | None

@@ -25,7 +25,7 @@ OnSettled = Callable[[OpenBatch], None]
 
 
 class Settler:
-    """The one task that settles batches, many at a time; `on_settled` is told of each."""
+    """The one task that settles batches, many at a time; `on_settled` is called for each."""
 
     def __init__(
         self,

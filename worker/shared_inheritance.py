@@ -15,8 +15,8 @@ ASKED_WITHIN_S = 20.0
 class SharedInheritance:
     """`worker.ports.Heir` on a shared ledger: a dead worker's batch becomes ours as it is opened, its results with it.
 
-    The ledger waits out a server that is away; whoever asks it from a thread waits for `asked_within_s` only, for he
-    cannot be cancelled meanwhile.
+    The ledger waits out a server that is away; a thread that asks it waits for `asked_within_s` only, because
+    it cannot be cancelled meanwhile.
     """
 
     will = b"shared"
@@ -35,7 +35,7 @@ class SharedInheritance:
         yield True
 
     def let_go(self, refs: Sequence[str]) -> Mapping[str, int]:
-        """Keep nothing: whoever finds one of these batches goes on with it."""
+        """Keep nothing: the worker that finds one of these batches continues with it."""
         return {}
 
     def answered(self, refs: Sequence[str]) -> Mapping[str, int]:

@@ -6,8 +6,8 @@
       ▲                                            │
       └─────────────── due time ◀── not yet ───────┘   no slot and no lane is held meanwhile
 
-The dispatcher waits for whatever an attempt has to wait for and then gives it to a lane (`worker.lanes`). A lane whose
-attempt has ended goes on with the next claim if that may begin at once, which under load it may. A drain stops the
+The dispatcher waits for everything an attempt needs and then gives it to a lane (`worker.lanes`). A lane whose attempt
+has ended continues with the next claim if that may begin at once, as it may under load. A drain stops the
 dispatcher; attempts under way are not cancelled, they have their own time-out.
 """
 
@@ -26,7 +26,7 @@ from worker.turns import Turns
 
 
 class Submitter:
-    """The dispatcher. `attempt` makes one attempt, and gives back the slot that was acquired for it here."""
+    """The dispatcher. `attempt` makes one attempt and gives back the slot that the dispatcher acquired for it."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Submitter:
             pace.limiter.release(Signal.IGNORE, 0.0)
 
     def _next_at_once(self) -> Effort | None:
-        """Give the next claim if nothing has to be waited for; what has is the dispatcher's."""
+        """Give the next claim if it need not wait for anything; one that must wait is left to the dispatcher."""
         effort = self._at_once()
         if self._pace.limiter.in_flight < self._pace.limiter.limit:
             self._pace.slot_free.ring()

@@ -25,7 +25,7 @@ SHORTEST_PAUSE_S = 0.01
 
 
 class Turns:
-    """The queue in front of the gate. One task calls `wait` and `pop`; anybody offers and defers.
+    """The queue in front of the gate. One task calls `wait` and `pop`; any task may offer and defer.
 
     `most_waiting` bounds the claims between two attempts, `most_waiting_bytes` what is sent of them, `most_batches` the
     batches they are of: beyond any no fresh claim is started until some of them have ended, and less and less often
@@ -78,7 +78,7 @@ class Turns:
         return self._fresh_bytes >= self._most_fresh_bytes
 
     async def lighter(self) -> None:
-        """Wait while they are."""
+        """Wait while `heavy`."""
         while self.heavy:
             await self._lighter.wait()
 
@@ -93,7 +93,7 @@ class Turns:
             self._changed.ring()
 
     def defer(self, effort: Effort, after_s: float) -> None:
-        """Keep a claim for `after_s` seconds at least."""
+        """Keep a claim for at least `after_s` seconds."""
         heapq.heappush(self._due, (self._clock() + after_s, next(self._order), effort))
         self._waiting_bytes += len(effort.claim.interchange)
         effort.batch.waiting += 1
@@ -107,7 +107,7 @@ class Turns:
                 await self._changed.wait()
 
     def pop(self, *, most_repeats: int = MOST_REPEATS) -> Effort | None:
-        """Take the next claim, after so many repeats in a row a fresh one if possible; None if there is none now."""
+        """Take the next claim, a fresh one if possible after `most_repeats` repeats in a row; None if there is none."""
         if self._repeat_allowed() and not (self._share.owed(most_repeats) and self._fresh_allowed()):
             return self._pop_repeat()
         return self._pop_fresh() if self._fresh_allowed() else None

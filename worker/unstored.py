@@ -1,4 +1,4 @@
-"""Results on their way to the disk: so many and so large at once, stored together and in portions."""
+"""Results on their way to the disk: bounded by number and size, and stored in portions."""
 
 from collections.abc import Sequence
 from itertools import accumulate, takewhile
@@ -32,7 +32,7 @@ class Draft(NamedTuple):
 
 
 class Unstored:
-    """The drafts that wait, and those that are being stored. One task asks for the next, anybody brings.
+    """The drafts that wait, and those that are being stored. One task takes portions, any task may bring.
 
     `most` is how many there should be; what large ones hold is counted in `large`, beside that of others.
     """
@@ -83,7 +83,7 @@ class Unstored:
         return portion
 
     def stored(self, portion: Sequence[Draft]) -> None:
-        """Tell that these, which were taken last, are on the disk."""
+        """Note that these, which were taken last, are on the disk."""
         self._storing = 0
         if self._large_bytes and (size := sum(one.large_bytes for one in portion)):
             self._large_bytes -= size

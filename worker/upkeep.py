@@ -81,7 +81,7 @@ def _hangup() -> Sequence[signal.Signals]:
 
 
 def pause_of(state_url: str, ledger: LedgerReads) -> ReadPause:
-    """Give what tells which pause holds for whoever works on this ledger: a note in one that is shared, or a file."""
+    """Give what reads the pause of the workers on this ledger: a note in one that is shared, or a file."""
     if isinstance(ledger, FleetReads):
         return partial(_noted_pause, ledger)
     return partial(anyio.to_thread.run_sync, read_pause, pause_file(state_url))
@@ -92,7 +92,7 @@ async def _noted_pause(ledger: FleetReads) -> Pause | None:
 
 
 async def obey_pause(gate: Gate, read: ReadPause) -> None:
-    """Keep the gate shut while an operator's pause holds; where that cannot be told, leave it as it is."""
+    """Keep the gate shut while an operator's pause holds; where that cannot be read, leave it as it is."""
     while True:
         with contextlib.suppress(StateError):
             await look_for_pause(gate, read)
@@ -102,7 +102,7 @@ async def obey_pause(gate: Gate, read: ReadPause) -> None:
 async def look_for_pause(gate: Gate, read: ReadPause) -> None:
     """Shut the gate if a pause holds, withdraw it if none does.
 
-    :raises worker.errors.StateError: if that cannot be told.
+    :raises worker.errors.StateError: if that cannot be read.
     """
     pause = await read()
     if pause is None:

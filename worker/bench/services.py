@@ -83,7 +83,7 @@ class Running:
         work_s = drawn_s * service.slower if now >= service.slower_since else drawn_s
         model, capacity = service.later if service.later and now >= CHANGE_AT else service.bears
         end = self._load.begin(model, capacity, now, work_s)
-        # Whoever is turned away has no work done: it is left for the next, so that the work of those who are taken in
+        # A call that is turned away has no work done: that is left for the next, so that the work of the calls taken in
         # is the same however many are not.
         self._left_s = drawn_s if end.status in TURNED_AWAY else None
         return End(now + end.after_s, Signal.OK if end.status == OK else Signal.LOST)

@@ -56,7 +56,7 @@ class KnowsAnswers(Protocol):
 
 
 def deaths_beside(state_url: str, ledger: KnowsAnswers, environment: str) -> "Deaths":
-    """Make the counter of whoever works on this ledger: in it, if it is a fleet's, else beside its file."""
+    """Make the counter of the workers on this ledger: in it, if it is a fleet's, else beside its file."""
     answers = partial(ledger.answered, environment=environment)
     if isinstance(ledger, SharedNotes):
         return Deaths(shared=ledger, answers=answers)
@@ -115,7 +115,7 @@ class Deaths:
                 del self._noted[ref]
 
     def of(self, ref: str) -> int:
-        """Tell at how many deaths in a row it was in work, as far as is known; at least one, for it came again."""
+        """Tell at how many deaths in a row it was in work, as far as is known; at least one, because it came again."""
         return max(self._noted.get(ref, (0, 0))[0], 1)
 
     async def begin(self, refs: Iterable[str]) -> None:

@@ -1,7 +1,7 @@
 """The messages that are ours, by ref.
 
 A broker may give a message again that we still work on: its lease was lost, or the connection. That is no second
-delivery. The new handle joins the old ones, and whoever settles the message settles it by all of them.
+delivery. The new handle joins the old ones, and the message is settled by all of them.
 """
 
 from collections.abc import Hashable, Iterable

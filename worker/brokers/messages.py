@@ -62,8 +62,8 @@ def ref_of(scheme: str, place: str, message: Message, *, identity: str = "") -> 
 def digest_of(message: Message, *, identity: str = "") -> str:
     """Make the digest by which a message that was sent twice is known: of its producer's id and its content.
 
-    The producer's id goes before `identity`, the broker's own, for a producer that is not sure sends again. The content
-    counts as well, for a producer may use one id for everything. Hashed, because ids may be made of names.
+    The producer's id goes before `identity`, the broker's own, as a producer that is not sure sends again. The content
+    counts as well, as a producer may use one id for everything. Hashed, because ids may be made of names.
     """
     digest = hashlib.sha256(f"{message.message_id or identity}\0{message.reference}\0".encode())
     digest.update(message.body)

@@ -85,7 +85,7 @@ def client_of(
         username=address.user or None,
         password=str(address.password) or None,
         protocol=2,
-        # A command whose answer was lost may have been done; whoever sends it again must know that.
+        # A command whose answer was lost may have been done; the caller that sends it again must know that.
         retry=Retry(NoBackoff(), 0),
         socket_timeout=answer_timeout_s,
         socket_connect_timeout=connect_timeout_s,

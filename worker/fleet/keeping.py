@@ -24,7 +24,7 @@ async def keep_quota(fleet: FleetLimits, quota: Quota, limiter: SharedLimiter, c
             await renew(fleet, quota, limiter)
             changed()
             await anyio.sleep(SOONEST_S)
-            # Not in step with the others: whoever always comes second would get what the first left.
+            # Not in step with the others: a worker that always comes second would get what the first left.
             with anyio.move_on_after(random.uniform(0.8, 1.2) * RENEWED_EVERY_S - SOONEST_S):  # noqa: S311 - no secret
                 await quota.needed.wait()
     finally:
@@ -33,7 +33,7 @@ async def keep_quota(fleet: FleetLimits, quota: Quota, limiter: SharedLimiter, c
 
 
 async def renew(fleet: FleetLimits, quota: Quota, limiter: SharedLimiter) -> None:
-    """Ask once; a place out of reach is told once, and once when it is back."""
+    """Ask once; a place out of reach is logged once, and once more when it is back."""
     try:
         grant = await fleet.renew(quota.ask(limiter.in_flight, limiter.own_limit))
     except FleetUnavailable as error:

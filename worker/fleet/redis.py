@@ -5,10 +5,10 @@
 A field of the hash is a worker: until when its lease runs, the slots it holds, those it wants, the leaves it asked for
 and when. Slots are divided so that nobody has more than he wants and nobody less than another who has more (max-min
 fair); what one is to give up goes to another once it is given up. Leaves come from one token bucket; of those that come
-in a while each who asks gets his part.
+in a while each worker that asks gets its part.
 
-Whoever was not heard of for a lease counts as dead, but not if nobody was: then it was the server that was away. So a
-hash that is new, lost, or was not asked for half a lease gives nobody more than he says he has, for the length of one.
+A worker not heard of for a lease counts as dead, unless none was heard of: then it was the server that was away. So a
+hash that is new, lost, or was not asked for half a lease gives none more than it says it has, for the length of one.
 """
 
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError

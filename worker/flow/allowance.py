@@ -12,7 +12,7 @@ ANSWER_BYTES = 32 << 20
 
 
 class Allowance:
-    """Bytes are taken before they are there and given back once they are gone; who comes first has them first.
+    """Bytes are taken before they arrive and given back once they are gone; first come, first served.
 
     One that is larger than all of it gets it alone.
     """

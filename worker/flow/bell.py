@@ -1,4 +1,4 @@
-"""A bell: whoever waits is woken when it rings; ringing it with nobody waiting costs nothing.
+"""A bell: tasks that wait are woken when it rings; ringing it while none waits costs nothing.
 
 An `anyio.Event` rings once and costs a few microseconds to make; on the path of every claim that adds up.
 """

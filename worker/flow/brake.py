@@ -3,7 +3,7 @@
 Latency is a brake and never a trigger: payers vary by themselves. While answers take 1.4 times as long as they used
 to, the limit does not grow. That may be the payers and not the load, so the limit is moved and the latency before is
 held against that after: a quarter up after some windows, or back down where slow start met slower answers. What counts
-is the part of the move that went into latency, for a full limit gets `limit / latency` done:
+is the part of the move that went into latency, as a full limit gets `limit / latency` done:
 
 ========== =============================================================================================
 below 0.4  more load gets more done: this latency is the new usual one, and the limit is free
@@ -92,7 +92,7 @@ class Brake:
         self._less_done = False
 
     def moved_back(self, before: float) -> None:
-        """Note that a doubling was undone, for it got less done; before it, this was the latency at this limit."""
+        """Note that a doubling was undone because it got less done; before it, this was the latency at this limit."""
         self.moved_to_compare(before, -math.log(2))
         self._less_done = True
 

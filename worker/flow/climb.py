@@ -49,14 +49,14 @@ class Climb:
         self._boldest = BOLDEST
 
     def eased(self, limit: float) -> None:
-        """Rest for long at this limit, and be cautious then: beyond it less got done."""
+        """Rest long at this limit and be cautious afterwards: beyond it less got done."""
         self.ceiling = limit
         self._rest_at(limit)
         self._rest = EASED_WINDOWS
         self._boldest = CAUTIOUS
 
     def boldly(self, limit: float, share: float) -> None:
-        """Go on from this limit, by this share of it at first: what held it back was not the load."""
+        """Continue from this limit, at first by this share of it: the load was not what held it back."""
         self.ceiling, self._rest, self._stride, self._boldest = limit, 0, share * limit, BOLDEST
 
     def _rest_at(self, limit: float) -> None:

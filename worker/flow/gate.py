@@ -15,7 +15,7 @@ reason             shut by                                       opened by
 ``outage``         most of the last attempts lost                a probe, then a trial
 ``credentials``    a second 401 with a fresh token               a probe, then a trial
 ``request_fault``  several requests in a row refused as such     a probe, then a trial
-``storage``        a full disk, a sink out of reach              whoever found room again
+``storage``        a full disk, a sink out of reach              the task that found room
 ``operator``       a person                                      that person
 =================  ============================================  ==========================
 

@@ -67,8 +67,8 @@ class Limiter(Protocol):
 class Slots:
     """Counted slots under a bound that may move while some are taken.
 
-    Nobody overtakes a waiter; a slot is handed over to the waiter by whoever frees it, so that it cannot be lost
-    between two tasks. Lowering the bound takes no slot away: those above it run out.
+    Nobody overtakes a waiter; the task that frees a slot hands it over to the waiter, so that it cannot be lost between
+    two tasks. Lowering the bound takes no slot away: those above it run out.
     """
 
     def __init__(self, limit: int) -> None:

@@ -1,7 +1,7 @@
-"""When the attempts' ends say that it is not the claims: the service is down, or the requests are wrong.
+"""When the ends of attempts show that not the claims are at fault: the service is down, or the requests are wrong.
 
-Pure: fed with outcomes and times, says True once the gate should shut. An outage is told by share, or by an
-unbroken row, whichever is seen first; both need some seconds, for a blip of 50 ms among 400 calls in flight is none.
+Pure: fed with outcomes and times, says True once the gate should shut. An outage is recognised by share, or
+by an unbroken row, whichever is seen first; both need some seconds, as a blip of 50 ms among 400 calls is no outage.
 
 Refusals come at once and answers take seconds, some a minute: so for a while an outage is hidden among the answers to
 what was sent before it. Only an answer to what was sent since the row began breaks it; and the row has to last long

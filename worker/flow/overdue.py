@@ -17,7 +17,7 @@ TELLING_WINDOWS = 4  # what began before them and ends after them counts little 
 class Overdue:
     """Keeps account of two stretches of time: the window under way, and the windows since the limit moved.
 
-    `idle` is set by the owner when fewer are under way than may be: then nothing can be told. `served` is the share of
+    `idle` is set by the owner when fewer are under way than may be: then nothing follows. `served` is the share of
     the limit that came back as answers in the last window that could tell.
     """
 

@@ -1,7 +1,7 @@
 """Asks the health endpoint while the gate is shut, and half-opens it.
 
 The vendor calls it "the first thing to do if something goes wrong" (contract.md §1). Where it does not exist, or is not
-for us, the few claims of a trial have to find out; not so where requests are refused as such, for then each costs one.
+for us, the few claims of a trial have to find out, unless requests are refused as such: then each trial costs a claim.
 """
 
 from collections.abc import Awaitable, Callable

@@ -3,7 +3,7 @@
 tenacity's strategies say how long to wait and when to stop; its loop is not used. `AsyncRetrying` sleeps inside the
 task that made the attempt, so that each of 10,000 claims in back-off would be a task, and a restart would forget how
 many attempts were spent. Here a back-off holds neither slot nor task: the decision is a value, the due time goes into
-the ledger, and whoever finds it there goes on with it. Each decision gets a `RetryCallState` of its own, for one
+the ledger, and the worker that finds it there continues. Each decision gets a `RetryCallState` of its own, because one
 that is shared between claims mixes up their counts.
 
 Full jitter: "Exponential Backoff And Jitter", AWS Architecture Blog; a wait is drawn between zero and the exponential
@@ -88,7 +88,7 @@ class Backoff:
                 break
 
     Waits are drawn between `base_s` and an exponential ceiling of at most `max_s`: spread over time, yet never nearly
-    zero, for one prober gains nothing by haste. With `sleep_first` there is a pause before the first round as well.
+    zero, as one prober gains nothing by haste. With `sleep_first` there is a pause before the first round as well.
     """
 
     def __init__(self, base_s: float, max_s: float, *, sleep_first: bool = False) -> None:

@@ -1,10 +1,10 @@
-"""What share fresh claims have beside repeats: so that a failing service keeps no new claim waiting.
+"""The share that fresh claims have beside repeats, so that a failing service keeps no new claim waiting.
 
-Repeats go first, for they have waited and have a deadline. Two rules keep them from taking everything:
+Repeats go first, because they have waited and have a deadline. Two rules keep them from taking everything:
 
 - Where slots are few, a fresh claim that waits goes after `MOST_REPEATS` repeats in a row. Four for one is what a
   service needs that loses four of five attempts, and one that loses more shuts the gate (`worker.flow.outage`).
-- Where room is short, for claims that wait for their repeat take it up, fresh ones go at a pace that falls with the
+- Where room is short because claims that wait for their repeat take it up, fresh ones go at a pace that falls with the
   room: any below a half, ten a second at three quarters, none once it is taken up. Without a pace there would be one
   burst of fresh claims until it is, and then one for each that happens to end: seconds with none and seconds with many.
 

@@ -27,7 +27,7 @@ class Watch:
     """Shuts the gate on an outage, refused credentials or a row of request faults, and ends its trials.
 
     `restart` is called when an outage begins: the limiter starts slowly again. `failures` are the last few that led
-    to what shut the gate. `last_answered` is when the attempt began that was begun last of those answered.
+    to what shut the gate. `last_answered` is when the latest of the answered attempts began.
     """
 
     def __init__(

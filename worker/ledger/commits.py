@@ -136,7 +136,7 @@ class Commits(Generic[C]):
     async def _lead(self, group: Group[C]) -> None:
         try:
             await self._turn.wait()
-            await checkpoint()  # whoever the last commit woke may join
+            await checkpoint()  # tasks that the last commit woke may join
             self._forming, self._turn = Group(), group.done
             if self._broken is not None:
                 raise _again(self._broken)  # noqa: TRY301 - the same end as for a failed commit

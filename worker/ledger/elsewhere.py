@@ -1,9 +1,9 @@
 """Batches that this ledger knows and another one goes on with.
 
-A dead worker's batch is imported by the ledger of whoever takes it over, and set aside in the dead one's. Which of
-them works on it is told by the file alone: whoever opens it brings the batch back, in the same transaction. Until
-then such a batch is neither open nor done here; its results stay, its parked claims are not offered. What a worker has
-noted, not begun and put back into the folder at its end is set aside as well: anybody may find it there.
+A dead worker's batch is imported by the ledger of the worker that takes it over, and set aside in the dead one's. Which
+of them works on it is told by the file alone: the ledger that opens it brings the batch back, in the same transaction.
+Until then such a batch is neither open nor done here; its results stay, its parked claims are not offered. What a
+worker has noted, not begun and put back into the folder at its end is set aside as well: anybody may find it there.
 
 It is a note, not a column, so that a worker of an earlier version still opens the ledger.
 """

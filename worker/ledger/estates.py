@@ -5,7 +5,7 @@
     their ledger ──estate, results, parked claims, attempts──▶ our ledger: set aside there, until its file is opened
 
 Results come to stand at places below zero: they are known, counted, and told again as duplicates like any other,
-but never go out, for the ledger that they were answered into has brought, or brings, them to its own sinks.
+but never go out: the ledger that they were answered into has brought, or brings, them to its own sinks.
 
 Carried over in small transactions, each of which may be the last: doing it again adds what is missing.
 """

@@ -1,8 +1,8 @@
 """How result records lie in the ledger: those of one commit together, compressed, in packs of some dozens.
 
-A record is 2-3 kB, most of it acknowledgements that read alike from claim to claim: sixty-four together take 160
-bytes each and 8 µs, while one by one they would take seven times that. Packed before they are written rather than
-later, for what is not written costs nothing: neither in the log, nor in the file, nor again when old pages are freed.
+A record is 2-3 kB, most of it acknowledgements that read alike from claim to claim: sixty-four together take 160 bytes
+each and 8 µs, while one by one they would take seven times that. Packed before they are written rather than later,
+because what is not written costs nothing: neither in the log, nor in the file, nor again when old pages are freed.
 
 A pack is found by the place of a result in the outbox: it has the number of its first. What a lone record lacks in
 companions the pattern makes up for, a record as it usually looks. The pattern is part of the format: with another

@@ -89,7 +89,8 @@ def file_is_there(path: Path) -> bool:
 def hold(path: Path, *, hand_over: bool = False) -> int:
     """Lock the ledger at `path` for this process; closing the descriptor returned gives it back.
 
-    With `hand_over` it is held only until its batches are taken over: whoever wants it meanwhile waits some seconds.
+    With `hand_over` it is held only until its batches are taken over: another process that wants it meanwhile waits
+    some seconds.
 
     :raises StateHeld: if another process holds it; after half a second, but for a hand-over.
     :raises StateError: if it cannot be locked.

@@ -22,7 +22,7 @@ class Heir(Protocol):
         ...
 
     def let_go(self, refs: Sequence[str]) -> Mapping[str, int]:
-        """Let go of our batches, at the end: whoever finds their files may begin them, as if they were new.
+        """Let go of our batches, at the end: any worker that finds their files may begin them as if they were new.
 
         Tells which must stay with us, for only an heir could go on with them, and how many answers each has. Blocking,
         likewise.

@@ -84,7 +84,7 @@ def without_verdict(evidence: Evidence) -> Decision:
 
 
 def _rejected_above(above: Sequence[Status]) -> Decision | None:
-    """Lacking our claim, the levels of receiver and provider can reject, and never accept."""
+    """Where our claim is missing, the levels of receiver and provider can reject, but never accept."""
     rejecting = list(filter(_rejects, above))
     return _rejected(rejecting) if rejecting else None
 

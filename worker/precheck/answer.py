@@ -7,8 +7,8 @@
     {"data": null, "errors": [{"message", "extensions": {"classification"}}]}  GraphQL errors, at any status
     {"errors": [{"code", "description"}]}   {"message", "statusCode"}          siblings
 
-Every member is optional, "" is absent, statusCode may be a number. The JSON is read strictly, for a
-half-understood answer is none: whatever is wrong with it is ``bad_json``. Sources: contract.md §4, RFC 8259.
+Every member is optional, "" is absent, statusCode may be a number. The JSON is read strictly, because
+a half-understood answer is none: anything wrong with it is ``bad_json``. Sources: contract.md §4, RFC 8259.
 """
 
 import json
@@ -137,7 +137,7 @@ def _read_payload(members: dict[str, object]) -> Payload:
 
 
 def _read_errors(errors: object) -> tuple[ServiceError, ...]:
-    """Read what an ``errors`` member says; one that is no array is one error, for it is no success either."""
+    """Read what an ``errors`` member says; one that is no array counts as one error: it is no success either."""
     if not errors:
         return ()
     entries = errors if isinstance(errors, list) else [errors]
@@ -165,7 +165,7 @@ def _read_error(entry: object) -> ServiceError:
 
 @lru_cache(maxsize=256)
 def _code(text: str) -> str:
-    """Return a status code; it ends in logs, so that a sentence in its place is not kept."""
+    """Return a status code; it ends in logs, so a sentence in its place is not kept."""
     return text if not text or _CODE.fullmatch(text) else UNREADABLE_CODE
 
 

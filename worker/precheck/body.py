@@ -1,4 +1,4 @@
-"""Reads the body of an answer: never more than is allowed, never packed, and of large ones few at a time."""
+"""Reads the body of an answer: never more than is allowed, never packed, and only a few large ones at a time."""
 
 import asyncio
 
@@ -21,8 +21,8 @@ async def read_body(
 ) -> bytes:
     """Read to the end, or refuse as soon as it is sure that there are more bytes than `limit` or that they are packed.
 
-    What is large is read on once there is room in `large` for all of it; meanwhile it stays in the network. The room is
-    free again on return: whoever keeps the answer counts it before waiting for anything.
+    A large body is read on once there is room in `large` for all of it; meanwhile it stays in the network. The room is
+    free again on return: a caller that keeps the answer counts it before waiting for anything.
 
     :raises Unreadable: if it is refused.
     :raises TimeoutError: if there is no room `until` this time of the event loop's clock.

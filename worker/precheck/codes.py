@@ -1,7 +1,7 @@
 """What the service's own status codes mean: a table, with an operator's changes on top.
 
 These are business codes: a body "503" is not HTTP 503. A code listed singly beats a range, and what is not in the
-table is unknown: a person must look. How codes are written is told in `worker.settings.codes`. Source: contract.md §4.
+table is unknown: a person must look. `worker.settings.codes` says how codes are written. Source: contract.md §4.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""Where this worker talks to: the origin that the environment or the settings choose, and the addresses on it.
+"""Where this worker connects to: the origin that the environment or the settings choose, and the addresses on it.
 
-Token and claims travel over TLS only, plain http is for loopback; that is looked at here once more, for here the
-connections begin, and settings need not have come through `worker.settings.load`. Source: contract.md §1.
+Token and claims travel over TLS only, plain http is for loopback; this is checked here once more, because
+connections begin here and settings need not have come through `worker.settings.load`. Source: contract.md §1.
 """
 
 import msgspec

@@ -56,7 +56,7 @@ class HttpAnswer(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What of the settings has a say in verdicts. `incomplete` finds the texts that say a check did not finish."""
+    """The settings that have a say in verdicts. `incomplete` finds the texts that say a check did not finish."""
 
     root_field: str = "claimPreCheck"
     codes: CodeTable = CodeTable()
@@ -168,7 +168,7 @@ def our_claims(
 
     A number echoed exactly is ours. One that equals ours only after trimming, upper-casing or cutting to 20
     characters must also carry our charge, where both are given: two long numbers may begin alike. Beside ours,
-    statuses that name no claim count as well, for they may speak against it.
+    statuses that name no claim count as well, because they may speak against it.
     """
     if not patient_control_number:
         return ()

@@ -79,7 +79,7 @@ class _Expiry:
 class Exchanger:
     """Sends requests of one kind: all with the same limits and by the same way.
 
-    `large` has the bytes that large answers may take in memory, those of others who were given it as well.
+    `large` has the bytes that large answers may take in memory; other holders of it share them.
     """
 
     def __init__(

@@ -7,14 +7,14 @@ a late 408, is then taken for the answer to the next request: another claim's an
 while it rests          closed at once if a single byte arrives
 when it is taken again  dropped if an answer is queued on it or bytes wait in its socket, unread so far
 when it is taken again  dropped unless its last answer was vouched for: by naming what it answers
-while it is in use      told apart, if it breaks, from one that had ended before the claim reached it
+while it is in use      if it breaks, distinguished from one that had ended before the claim reached it
 ======================= ==============================================================================
 
 The third is for what the first two cannot see: an answer out of turn that arrives after the next claim was sent. From
 then on every answer on that connection is one behind, and those that name no claim (an error, a business code alone)
 would pass for the next claim's. Such an answer is therefore the last one on its connection.
 
-Whatever fails before a connection is handed out is translated here, for then nothing of the claim was sent. The hook
+Any failure before a connection is handed out is translated here, because nothing of the claim was sent then. The hook
 into aiohttp is the class of its connections; should a release of it not use ours, connections are used once and closed.
 Source: RFC 9112 §9.2 (unsolicited responses), §9.3.1 and §9.6 (closing races).
 """

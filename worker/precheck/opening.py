@@ -21,7 +21,7 @@ from worker.settings import Settings
 async def open_client(settings: Settings, large: Allowance | None = None) -> AsyncIterator[PrecheckClient]:
     """Give the client for what the settings name; its token task runs, and its connections live, until left.
 
-    `large` is what large answers may take of memory, shared with whoever keeps them; by default it is the client's own.
+    `large` is what large answers may take of memory, shared with all that keep them; by default it is the client's own.
     Nothing is sent before it is used. What is raised inside comes out as it is, not in a group.
 
     :raises worker.errors.SettingsError: if an address must not be talked to or a certificate cannot be used.

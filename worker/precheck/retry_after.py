@@ -31,7 +31,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 
 
 def read_date(value: str) -> float | None:
-    """Read an HTTP date as seconds since the epoch; None for whatever is none, however far off its numbers are."""
+    """Read an HTTP date as seconds since the epoch; None for anything else, however far off its numbers are."""
     if not value.isascii() or len(value) > _MAX_DATE_CHARS:
         return None
     try:

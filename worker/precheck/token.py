@@ -9,8 +9,8 @@
 The fetching task (`TokenProvider.run`) is the only one that asks, so callers that wait can be cancelled without harm
 to the others. It asks again at about 80 % of a token's life; while that fails, the old token serves on to its end. A
 401 names the generation that was used, so that any number of them makes one fetch. If even the token fetched for a 401
-is refused, and was never accepted, another would not help: then nothing is asked for a while, or until the secret is
-another one.
+is refused, and was never accepted, another would not help: then nothing is asked for a while, or until the secret
+has changed.
 
 Time is the event loop's, monotonic, and a token's life counts from the moment of asking; but for a second each one is
 used, however short its life and however long it took to come.
@@ -60,7 +60,7 @@ class TokenEndpoint(Protocol):
         ...
 
     def rotated(self) -> bool:
-        """Tell at once whether the secret is another one than the last `fetch` used: then a refusal says nothing."""
+        """Tell at once whether the secret has changed since the last `fetch`: then a refusal says nothing."""
         ...
 
 
@@ -138,7 +138,7 @@ class TokenProvider:
             self._accepted = True
 
     def refused(self, generation: int) -> None:
-        """Note that the API answered 401 to this token; the first to say so of a generation ends it."""
+        """Note that the API answered 401 to this token; the first call for a generation ends it."""
         if self._token is None or generation != self._generation:
             return
         self._token = None

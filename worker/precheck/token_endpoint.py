@@ -10,7 +10,7 @@ a token that cannot be used
 ================================= ================================================================
 
 Of an error's body only the code is taken, and only if it is one of the known ones; the rest may quote the secret.
-Redirects are not followed, for the secret is in the body of the request. Sources: RFC 6749 §4.4 and §5, contract.md §2.
+Redirects are not followed: the secret is in the body of the request. Sources: RFC 6749 §4.4 and §5, contract.md §2.
 """
 
 import json
@@ -77,7 +77,7 @@ class HttpTokenEndpoint:
         self._used: _Signature | None = None
 
     def rotated(self) -> bool:
-        """Tell whether the secret's file is another one than when it was last read."""
+        """Tell whether the secret's file has changed since it was last read."""
         # One stat and no thread: it is asked only while credentials are refused, a few times a minute.
         return bool(self._auth.client_secret_file) and _signature(self._auth.client_secret_file) != self._used
 

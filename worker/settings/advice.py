@@ -1,4 +1,4 @@
-"""What is allowed and still probably not meant; told once at the start as `settings.warned`."""
+"""What is allowed and still probably not meant; logged once at the start as `settings.warned`."""
 
 from collections.abc import Iterator
 

@@ -61,7 +61,7 @@ def _api(api: ApiSettings) -> Iterator[Problem]:
     if api.connect_timeout_s > api.attempt_timeout_s:
         yield Problem("api.connect_timeout_s", "must not be above api.attempt_timeout_s, which it is a part of")
     if api.request_format == "graphql" and not (api.root_field and api.root_field in api.query):
-        yield Problem("api.root_field", "must be a field of api.query, for the answer is found under it")
+        yield Problem("api.root_field", "must be a field of api.query, because the answer is found under it")
     if not all(pattern.strip() for pattern in api.incomplete_check_patterns):
         yield Problem("api.incomplete_check_patterns", "must not hold an empty text, which is found in every answer")
 

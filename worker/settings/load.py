@@ -7,7 +7,7 @@ environment  ``PRECHECK_`` section ``__`` key, for example ``PRECHECK_INPUT__URL
 overrides    by name, for example ``input.url``: what a command fixes itself (`demo`, `bench`)
 ============ ================================================================================
 
-Later ones win. All problems are told at once; no message holds a secret.
+Later ones win. All problems are reported at once; no message holds a secret.
 """
 
 from collections.abc import Iterable, Mapping

@@ -86,7 +86,7 @@ def without_newline(text: str) -> str:
 
 
 def _read_regular_file(path: str) -> bytes:
-    """Read it all. Opened without blocking, for a FIFO would hold the worker for ever."""
+    """Read it all. Opened without blocking: a FIFO would hold the worker for ever."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as stream:
         status = os.fstat(descriptor)

@@ -52,7 +52,7 @@ def http_problem(url: str, *, origin: bool = False, userinfo: bool = False) -> s
     if parts.fragment:
         return "must not hold a fragment (#…)"
     if parts.scheme == "http" and not userinfo and not is_loopback(parts.hostname):
-        return "must be https: plain http goes to loopback only, for it shows claims and credentials to the network"
+        return "must be https: plain http goes to loopback only, because it shows claims and credentials to the network"
     return None
 
 

@@ -2,7 +2,7 @@
 
 A write is one append and one fsync; the cursor it returns says how far the file reaches. On `open` the file is
 read from the ledger's cursor to its end, because results may have reached it whose position never reached the
-ledger; those are not appended again, but written over themselves, for their fsync may have failed or never come.
+ledger; those are not appended again, but written over themselves: their fsync may have failed or never come.
 Without a cursor (a new sink, or a lost ledger) it is read as a whole, and so are those that were set aside
 (`worker.sinks.history`).
 The cursor stays behind until the ledger has given all of those again: a crash before that must find them once more.

@@ -15,7 +15,7 @@ Counted = Callable[[os.DirEntry[str], int], bool]
 
 
 class FolderCounts(msgspec.Struct, frozen=True):
-    """The files that were not taken yet, and those set aside; None where that cannot be told, as to another user."""
+    """The files that were not taken yet, and those set aside; None where that cannot be seen, as by another user."""
 
     folder: str
     waiting: int | None

@@ -6,7 +6,7 @@
                     │              ├───────▶ give_back: anybody's again, the note of it taken back
                     └──────────────┴───────▶ bury: with the dead letters, then acknowledged
 
-A message is known by its `ref`, which is the same whoever gets it and however often. One that comes again while it is
+A message is known by its `ref`, which is the same for every worker and every delivery. One that comes again while it is
 ours is no second delivery. Where the broker cannot hear us it delivers again, and the ledger knows the batch.
 """
 

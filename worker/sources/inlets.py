@@ -1,4 +1,4 @@
-"""From a broker's URL to what messages are taken from: for the source, and for whoever looks or prepares only."""
+"""From a broker's URL to what messages are taken from: for the source, and for commands that only look or prepare."""
 
 import os
 import re

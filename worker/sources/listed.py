@@ -100,7 +100,7 @@ class ListedFiles:
         self.refused.append((delivery.name, code, text))
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
-        """Leave the files where they are; whoever names them again gets them with the same `ref`."""
+        """Leave the files where they are; naming them again gives them the same `ref`."""
         self.released += [delivery.name for delivery in deliveries]
         await checkpoint()
 

@@ -1,4 +1,4 @@
-"""The file ``owner`` in a work folder: whoever has locked it owns what lies there; in it stands the owner's will.
+"""The file ``owner`` in a work folder: the process that locked it owns what lies there; in it stands the owner's will.
 
 The lock (flock) ends with its process, however that ends. The will says where that worker's ledger is; it is on disk
 before anything lies in the folder.
@@ -26,7 +26,7 @@ def lock(folder_fd: int, *, create: bool = False) -> int | None:
         return None  # no worker's folder, or another worker has just cleared it away
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(fd).st_nlink:  # else whoever had the lock removed the file: it locks nothing
+        if os.fstat(fd).st_nlink:  # otherwise the previous holder of the lock removed the file: it locks nothing
             return fd
     except BlockingIOError:
         pass

@@ -138,7 +138,7 @@ class Quarantine:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(fd)
-            if isinstance(error, BlockingIOError):  # another worker took it for left behind: it is his now
+            if isinstance(error, BlockingIOError):  # another worker took it for left behind and owns it now
                 raise FileExistsError(note) from None
             os.unlink(note, dir_fd=self._fd)
             raise

@@ -1,4 +1,4 @@
-"""What becomes of dead workers' folders: whoever locks one inherits what lies in it, and what is known of that.
+"""What becomes of dead workers' folders: the worker that locks one inherits what lies in it, and what is known of that.
 
 ::
 

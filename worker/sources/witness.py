@@ -1,7 +1,7 @@
 """The file ``reading`` in a work folder: what is being read outside of it, so that a death tells what it died of.
 
 A batch in a work folder carries its count in its name (`worker.sources.returned`). One that still stands in the input
-folder is not ours to rename, and may kill whoever reads it all the same. So it is noted before a byte of it is read,
+folder is not ours to rename, and may kill its reader all the same. So it is noted before a byte of it is read,
 with the deaths it was noted at before, and crossed out once it is read: what a dead worker's file still names, it died
 of, or beside. Large files are always noted; small ones, thousands a second, only by a worker that has found a dead one,
 until it has gone through the folder once.

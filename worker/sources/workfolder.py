@@ -12,8 +12,8 @@
         2f1d/NAME              … one whose name leaves no room for the inode
 
 A batch is taken by renaming it into this folder: of several workers that try, one succeeds. The lock ends with its
-process, and then whoever locks the file next owns what lies in the folder (`worker.sources.takeover`). The original
-name travels in the rename itself, so there is no moment at which a crash could lose it.
+process, and then the worker that locks the file next owns what lies in the folder (`worker.sources.takeover`). The
+original name travels in the rename itself, so there is no moment at which a crash could lose it.
 """
 
 import errno

@@ -40,7 +40,7 @@ class TallyCollector(Collector):
             ("precheck_log_lines_lost", "Log lines that could not be written.", tally.log_lines_lost),
             (
                 "precheck_log_values_withheld",
-                "Values left out of log lines, for they are not on the allow-list.",
+                "Values left out of log lines, because they are not on the allow-list.",
                 tally.log_values_withheld,
             ),
         ):

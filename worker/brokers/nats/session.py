@@ -1,6 +1,6 @@
 """The connection to NATS, and what its library's errors mean.
 
-The connection is not mended behind our back: a lost one is opened anew by whoever uses it, for a pull or a sign of life
+The connection is not mended behind our back: a lost one is opened anew by its next user, for a pull or a sign of life
 that went with the old one is gone.
 """
 

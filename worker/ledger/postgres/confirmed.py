@@ -1,9 +1,9 @@
 """How many transactions of a worker the server has confirmed, counted in each of them.
 
 A server that takes another's place may lack the last ones: replication lagged, a backup was restored, or the old one
-came back beside the new. Whoever went on there would give numbers of batches and places in the outbox a second time,
-and hold claims for noted that are not. So whoever connects anew looks whether the count is all there. A worker that is
-started begins with what it finds, and that is safe: what the ledger lacks comes again from the input.
+came back beside the new. A worker that went on there would give numbers of batches and places in the outbox a second
+time, and hold claims for noted that are not. So a worker that connects anew checks that the count is complete. A worker
+that is started begins with what it finds, and that is safe: what the ledger lacks comes again from the input.
 """
 
 from worker.errors import StateError

@@ -59,7 +59,7 @@ async def open_shared(
 
 @asynccontextmanager
 async def open_shared_readonly(address: Address, name: str) -> AsyncIterator[PostgresReads]:
-    """Read the ledger at `address`, whoever works on it; what is a worker's own is read of the worker `name`."""
+    """Read the ledger at `address` beside any workers; what is a worker's own is read of the worker `name`."""
     with translated(address):
         reader = await _ready(address)
         worker = await reader.fetchval("SELECT number FROM workers WHERE name = $1", name)

@@ -1,6 +1,6 @@
 """What can be asked of a shared ledger, on a connection of its own: reading waits for no commit, and no commit for it.
 
-A worker's questions wait out a server that is away, for the flow has nothing to go on with until they are answered; a
+A worker's questions wait out a server that is away, because the flow cannot go on until they are answered; a
 person's do not.
 """
 

@@ -1,8 +1,8 @@
 """A worker's hold on its name, for as long as one connection stands: the connection that writes.
 
-The lock is the session's (`pg_try_advisory_lock`), so whoever writes under a name holds it in that moment, and a write
-that was under way when the connection broke has ended, one way or the other, once the lock can be had again. With the
-lock the name's `session` is set to a number that no life of a worker ever had. So after a break
+The lock is the session's (`pg_try_advisory_lock`), so a worker that writes under a name holds it in that moment, and a
+write that was under way when the connection broke has ended, one way or the other, once the lock can be had again. With
+the lock the name's `session` is set to a number that no life of a worker ever had. So after a break
 
 - the lock can be had and the session is ours: nobody was here meanwhile, go on;
 - the session is another's: somebody has opened the ledger under our name. Stop: two that believe to be one would give
@@ -30,7 +30,7 @@ BEGIN_SESSION = "UPDATE workers SET session = nextval('sessions'), opened_at = $
 
 TRY_LOCK = f"SELECT pg_try_advisory_lock({LOCK_CLASS}, $1)"
 
-# Whoever sends parked claims again holds it: two would send them twice, a purge take away what they supersede.
+# A worker that sends parked claims again holds it: two would send them twice, a purge take away what they supersede.
 HOLD_PARKED = "SELECT pg_try_advisory_lock(hashoid('parked'::regclass::oid), 0)"
 
 BESIDE_PARKED = "SELECT pg_try_advisory_xact_lock_shared(hashoid('parked'::regclass::oid), 0)"
@@ -50,7 +50,7 @@ SELECT w.number, w.session FROM workers AS w WHERE EXISTS (
 
 LIVING_NAMES = f"SELECT name FROM workers JOIN ({LIVING}) AS living USING (number) ORDER BY name"  # noqa: S608
 
-# Positions of sinks count, for what they have passed may be purged.
+# Positions of sinks count, because what they have passed may be purged.
 LAST_PLACE = """
 SELECT greatest(
     (SELECT max(seq) FROM results WHERE worker = $1), (SELECT max(seq) FROM adopted WHERE worker = $1),

@@ -1,4 +1,4 @@
-"""Rows into the table of results, a portion a transaction, each result once whoever sends it again.
+"""Rows into the table of results, a portion a transaction, each result once, even if another worker sends it again.
 
 A portion is one statement, so it is there whole or not at all; if the answer to it is lost nobody knows which, and it
 is sent again: ``ON CONFLICT DO NOTHING`` makes both ends the same.
