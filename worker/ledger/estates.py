@@ -21,7 +21,8 @@ from worker.ledger.batches import free_id
 from worker.ledger.changes import STORE_RESULTS
 from worker.ledger.elsewhere import ELSEWHERE, forget, set_aside
 from worker.ledger.packs import add_packs, find_bodies, one_state
-from worker.ledger.rows import page_of, write_rows
+from worker.ledger.rows import write_rows
+from worker.ports import page_of
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -9,7 +9,7 @@ import msgspec
 
 from worker.claim import Batch, Claim
 from worker.ledger.elsewhere import ELSEWHERE
-from worker.ledger.rows import page_of
+from worker.ports import page_of
 from worker.x12 import ClaimFacts
 
 

@@ -13,10 +13,9 @@ from worker.ledger.elsewhere import ELSEWHERE
 from worker.ledger.failures import translate
 from worker.ledger.packs import find_bodies, one_state
 from worker.ledger.parked import ParkedClaim, ParkedFilter, ParkedGroup, count_parked, find_parked
-from worker.ledger.rows import page_of
 from worker.ledger.seam import BEFORE_ALL
 from worker.ledger.superseding import earlier_results, newest_batch, open_batches, replay_batches
-from worker.ports import BatchSummary, Earlier, Emission, Position, ReplayBatch
+from worker.ports import BatchSummary, Earlier, Emission, Position, ReplayBatch, page_of
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -7,14 +7,10 @@ kind. So a change to N rows is one statement with N rows of ``VALUES``, not N ex
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Any, TypeVar
-
-from worker.ports import PAGE_BYTES
-
-T = TypeVar("T")
+from typing import Any
 
 MOST_ROWS = 64
 KEPT_STATEMENTS = 512  # prepared ones a connection keeps: some tables by up to MOST_ROWS sizes
@@ -34,17 +30,6 @@ def write_rows(
 def read_rows(db: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]]) -> list[Any]:
     """Run a query with ``{rows}`` standing for all of `rows`; what it groups, it groups over `MOST_ROWS` of them."""
     return [found for portion in _portions(statement, rows) for found in db.execute(*portion).fetchall()]
-
-
-def page_of(found: Iterable[T], length: Callable[[T], int]) -> list[T]:
-    """Take of what is found until it is longer than a page; never nothing if there is something."""
-    page, left = [], PAGE_BYTES
-    for one in found:
-        page.append(one)
-        left -= length(one)
-        if left < 0:
-            break
-    return page
 
 
 def _portions(statement: str, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:

@@ -7,7 +7,8 @@ its contract: who calls, how often, and what holds on return.
 from worker.ports.api import Api
 from worker.ports.entries import Arrival, BatchSummary, Earlier, OpenedBatch, Position, Record, Spent
 from worker.ports.heir import Heir
-from worker.ports.ledger import PAGE_BYTES, Ledger
+from worker.ports.ledger import Ledger
+from worker.ports.pages import PAGE_BYTES, page_of
 from worker.ports.replay import Replayable, ReplayBatch
 from worker.ports.sink import Emission, Sink
 from worker.ports.source import Source
@@ -29,4 +30,5 @@ __all__ = [
     "Sink",
     "Source",
     "Spent",
+    "page_of",
 ]

@@ -7,8 +7,6 @@ from worker.claim import Claim
 from worker.ports.entries import Arrival, BatchSummary, Earlier, OpenedBatch, Position, Record, Spent
 from worker.ports.sink import Emission
 
-PAGE_BYTES = 8 << 20
-
 
 class Ledger(Protocol):
     """The durable memory. Every method that changes something returns once the change is on disk.

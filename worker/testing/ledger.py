@@ -1,17 +1,14 @@
 """The ledger in memory."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from itertools import islice
-from typing import TypeVar
 
 from anyio.lowlevel import checkpoint
 
 from worker.claim import ID_DIGITS, Batch, Claim
 from worker.errors import StateError
-from worker.ports import PAGE_BYTES, Arrival, BatchSummary, Earlier, Emission, OpenedBatch, Position, Record, Spent
-
-T = TypeVar("T")
+from worker.ports import Arrival, BatchSummary, Earlier, Emission, OpenedBatch, Position, Record, Spent, page_of
 
 
 class MemoryLedger:
@@ -88,7 +85,7 @@ class MemoryLedger:
     async def outbox(self, after: int, limit: int) -> Sequence[Emission]:
         """Read results in order."""
         await checkpoint()
-        rows = _page(islice(self.records.values(), after, after + limit), lambda row: len(row[1].body))
+        rows = page_of(islice(self.records.values(), after, after + limit), lambda row: len(row[1].body))
         return [Emission(seq, record.batch_number, record.result_id, record.body) for seq, record in rows]
 
     async def results_of(self, batch_number: int, after_ordinal: int, limit: int) -> Sequence[tuple[int, bytes]]:
@@ -96,7 +93,7 @@ class MemoryLedger:
         await checkpoint()
         latest = self._latest(batch_number)
         found = ((ordinal, latest[ordinal].body) for ordinal in sorted(latest) if ordinal > after_ordinal)
-        return _page(islice(found, limit), lambda row: len(row[1]))
+        return page_of(islice(found, limit), lambda row: len(row[1]))
 
     async def earlier(self, batch_number: int) -> Earlier:
         """Tell what a repeat of the batch's claims supersedes."""
@@ -210,14 +207,3 @@ class MemoryLedger:
             parked=sum(record.parked is not None for record in latest.values()),
             in_retry=in_retry,
         )
-
-
-def _page(found: Iterable[T], length: Callable[[T], int]) -> list[T]:
-    """Take until it is longer than a page."""
-    page, longer = [], 0
-    for one in found:
-        page.append(one)
-        longer += length(one)
-        if longer > PAGE_BYTES:
-            break
-    return page
