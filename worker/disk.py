@@ -28,7 +28,7 @@ _WAYS_OUT = {
 }
 
 
-def reason_of(error: OSError) -> str:
+def explained(error: OSError) -> str:
     """Name the errno, and say what that means and what to do where that is known; never the text, which has paths."""
     name = errno.errorcode.get(error.errno or 0, "unknown error")
     return f"{name}; {_WAYS_OUT[error.errno]}" if error.errno in _WAYS_OUT else name
@@ -37,7 +37,7 @@ def reason_of(error: OSError) -> str:
 def translate(error: OSError, what: str) -> StateError:
     """Turn an operating system's error into ours, with what to do about it and never the text."""
     kind = StorageFull if error.errno in NO_ROOM else StateError
-    return kind(f"{what}: {reason_of(error)}")
+    return kind(f"{what}: {explained(error)}")
 
 
 def sync_folder(folder: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from worker.disk import reason_of, sync_folder
+from worker.disk import explained, sync_folder
 from worker.errors import SettingsError, StateError
 
 NOTE = "pause"
@@ -57,7 +57,7 @@ def pause(file: Path, reason: str, now: float) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             draft.unlink()
-        raise StateError(f"pause: cannot write {file}: {reason_of(error)}") from None
+        raise StateError(f"pause: cannot write {file}: {explained(error)}") from None
 
 
 def written(reason: str, now: float) -> str:
@@ -91,7 +91,7 @@ def resume(file: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise StateError(f"resume: cannot remove {file}: {reason_of(error)}") from None
+        raise StateError(f"resume: cannot remove {file}: {explained(error)}") from None
     return True
 
 
@@ -105,7 +105,7 @@ def read_pause(file: Path) -> Pause | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise StateError(f"pause: cannot look at {file}: {reason_of(error)}") from None
+        raise StateError(f"pause: cannot look at {file}: {explained(error)}") from None
     unreadable = Pause(found.st_mtime)
     if not stat.S_ISREG(found.st_mode):
         return unreadable

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.e2e.harness import Run, Site, log_lines
-from worker.disk import reason_of
+from worker.disk import explained
 
 _CALL = re.compile(r"(?P<pid>\d+) +(?P<at>\d+\.\d+) (?P<text>.*)")
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>(?P<rest>.*)")
@@ -135,5 +135,5 @@ def _said(fate: Fate, failed: re.Match[str], site: Site) -> str:
         ledger=re.escape(str(site.ledger)),
         spool=re.escape(f"{site.root}/spool"),
         folder=re.escape(f"{site.root}/spool/{folder[1] if folder else ''}"),
-        error=re.escape(reason_of(OSError(getattr(errno, failed["error"]), ""))),
+        error=re.escape(explained(OSError(getattr(errno, failed["error"]), ""))),
     )

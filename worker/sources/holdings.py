@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from worker.crashpoint import crashpoint
-from worker.disk import reason_of
+from worker.disk import explained
 from worker.errors import StateError, StorageFull
 from worker.ports import Heir
 from worker.sources.moves import NO_ROOM, NOT_MOVABLE, path_of, rename_new, sync_folder
@@ -223,7 +223,7 @@ def first_used(spool: Spool, clock: Callable[[], float], poison_after: int, heir
     except OSError as error:
         place = path_of(spool.work.fd)
         spool.close()
-        raise StateError(f"input: cannot read {place}: {reason_of(error)}") from None
+        raise StateError(f"input: cannot read {place}: {explained(error)}") from None
 
 
 def used_again(holdings: Holdings, incoming: Path, worker_name: str, will: bytes) -> Spool:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from worker.disk import reason_of
+from worker.disk import explained
 from worker.errors import StateError
 from worker.sources.names import displayed
 
@@ -98,7 +98,7 @@ def sync_file(fd: int, folder_fd: int) -> None:
 
 
 def _disk_fails(error: OSError, folder_fd: int) -> StateError:
-    return StateError(f"input: cannot sync {path_of(folder_fd)}: {reason_of(error)}")
+    return StateError(f"input: cannot sync {path_of(folder_fd)}: {explained(error)}")
 
 
 def path_of(fd: int) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from worker.disk import reason_of
+from worker.disk import explained
 from worker.errors import SourceUnavailable
 
 
@@ -22,4 +22,4 @@ class View(msgspec.Struct, frozen=True, gc=False):
 
 def unavailable(spool: Path, error: OSError) -> SourceUnavailable:
     """Say that a folder of this spool cannot be used, and by which error."""
-    return SourceUnavailable(f"input: {spool} cannot be used: {reason_of(error)}")
+    return SourceUnavailable(f"input: {spool} cannot be used: {explained(error)}")
