@@ -1,4 +1,6 @@
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import anyio
@@ -238,14 +240,14 @@ class Service:
     def __init__(self) -> None:
         self.up = True
         self.answers_probes: bool | None = None
-        self.untold = False
+        self.health_unusable = False
         self.probes: list[float] = []
         self.attempts: list[float] = []
 
     async def healthy(self) -> bool | None:
         await anyio.sleep(0.1)
         self.probes.append(anyio.current_time() - START_S)
-        if self.untold:
+        if self.health_unusable:
             return None
         return self.up if self.answers_probes is None else self.answers_probes
 
@@ -270,6 +272,15 @@ class Flow:
                 tasks.start_soon(self.attempt)
                 await anyio.sleep(0.125)
 
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Dispatch, and probe while the gate is shut."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.dispatch)
+            tasks.start_soon(run_probes, self.gate, self.service.healthy)
+            yield
+            tasks.cancel_scope.cancel()
+
     async def attempt(self) -> None:
         self.service.attempts.append(anyio.current_time() - START_S)
         await anyio.sleep(0.5)
@@ -283,15 +294,12 @@ async def test_an_outage_shuts_the_gate_is_probed_ever_less_often_and_ends_by_it
     service = Service()
     flow = Flow(service)
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(flow.dispatch)
-        tasks.start_soon(run_probes, flow.gate, service.healthy)
+    async with flow.at_work():
         await anyio.sleep(60)
         service.up = False
         await anyio.sleep(3600)
         service.up = True
         await anyio.sleep(120)
-        tasks.cancel_scope.cancel()
 
     assert [change.state for change in flow.changes] == [GateState.SHUT, GateState.HALF_OPEN, GateState.OPEN]
     assert flow.restarts == 1
@@ -308,11 +316,8 @@ async def test_a_health_endpoint_that_lies_costs_a_few_attempts_and_not_all() ->
     service.up, service.answers_probes = False, True
     flow = Flow(service)
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(flow.dispatch)
-        tasks.start_soon(run_probes, flow.gate, service.healthy)
+    async with flow.at_work():
         await anyio.sleep(3600)
-        tasks.cancel_scope.cancel()
 
     after_the_start = [at for at in service.attempts if at > 30]
     assert len(service.probes) > 50
@@ -324,17 +329,14 @@ async def test_a_health_endpoint_that_lies_costs_a_few_attempts_and_not_all() ->
 @virtual_time
 async def test_an_outage_ends_also_where_there_is_no_health_endpoint() -> None:
     service = Service()
-    service.up, service.untold = False, True
+    service.up, service.health_unusable = False, True
     flow = Flow(service)
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(flow.dispatch)
-        tasks.start_soon(run_probes, flow.gate, service.healthy)
+    async with flow.at_work():
         await anyio.sleep(3600)
         tried = len([at for at in service.attempts if at > 30])
         service.up = True
         await anyio.sleep(120)
-        tasks.cancel_scope.cancel()
 
     assert 0 < tried <= TRIALS * len(service.probes)
     assert flow.gate.is_open
@@ -343,7 +345,7 @@ async def test_an_outage_ends_also_where_there_is_no_health_endpoint() -> None:
 @virtual_time
 async def test_requests_refused_as_such_are_not_tried_because_nobody_says_that_the_service_is_well() -> None:
     service = Service()
-    service.untold = True
+    service.health_unusable = True
     flow = Flow(service)
 
     async with anyio.create_task_group() as tasks:

@@ -36,7 +36,7 @@ HEALTH_TIMEOUT_S = 30.0
 MAX_HEALTH_BYTES = 64 << 10
 
 # Answers of a health endpoint that does not exist, or is not for us: they say nothing of the service.
-_UNTOLD = frozenset({401, 403, 404, 405, 410})
+_UNUSABLE = frozenset({401, 403, 404, 405, 410})
 
 _UNSENDABLE = Verdict(
     disposition=Disposition.INVALID,
@@ -138,8 +138,8 @@ class PrecheckClient:
             health = await self.ask_health()
         except WorkerError:
             return False
-        if health.status in _UNTOLD and (health.status != 401 or refused_before):
-            log.warning("health.untold", http_status=health.status)
+        if health.status in _UNUSABLE and (health.status != 401 or refused_before):
+            log.warning("health.unusable", http_status=health.status)
             return None
         return health.status == 200
 

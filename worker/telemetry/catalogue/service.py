@@ -35,7 +35,7 @@ EVENTS: tuple[Event, ...] = (
     ),
     Event("gate.probed", "info", "the service seems to be back; a few claims try it", "reason"),
     Event(
-        "health.untold",
+        "health.unusable",
         "warning",
         "the health endpoint does not exist or is not for us, so a few claims try the service instead",
         "http_status",
