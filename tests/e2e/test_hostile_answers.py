@@ -89,7 +89,7 @@ def assert_nobody_was_fooled(site: Site, done: Run, claims: int) -> list[str]:
 QUICK = {
     "PRECHECK_API__ATTEMPT_TIMEOUT_S": "1.5",
     "PRECHECK_API__CONNECT_TIMEOUT_S": "1.5",
-    "PRECHECK_API__MAX_RESPONSE_BYTES": str(3 << 20),
+    "PRECHECK_API__MAX_RESPONSE_BYTES": str(1 << 20),
     "PRECHECK_RETRY__MAX_ATTEMPTS": "12",
     "PRECHECK_RETRY__BUDGET_RATIO": "0.9",
 }
