@@ -25,12 +25,13 @@ class Bounds(msgspec.Struct, frozen=True):
     def beside(cls, most_in_flight: int) -> Self:
         """Say how much room there is beside so many calls under way."""
         batches = max(512, 4 * most_in_flight)
+        claims_bytes = max(64 << 20, most_in_flight << 16)
         return cls(
             batches=batches,
             fresh=max(20_000, 4 * most_in_flight),
             waiting=max(10_000, 4 * most_in_flight),
             waiting_batches=batches - most_in_flight,
-            fresh_bytes=max(64 << 20, most_in_flight << 16),
-            waiting_bytes=max(64 << 20, most_in_flight << 16),
+            fresh_bytes=claims_bytes,
+            waiting_bytes=claims_bytes,
             drafts=most_in_flight + 256,
         )

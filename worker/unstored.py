@@ -74,12 +74,12 @@ class Unstored:
         """Wait for some and take them to be stored: all, or as many as are not too large together."""
         while not self._waiting:
             await self._more.wait()
-        most = len(self._waiting)
+        many = len(self._waiting)
         if self._large_bytes > PORTION_BYTES:
             sizes = accumulate(one.large_bytes for one in self._waiting)
-            most = max(1, sum(1 for _ in takewhile(lambda size: size <= PORTION_BYTES, sizes)))
-        portion, self._waiting = self._waiting[:most], self._waiting[most:]
-        self._storing = most
+            many = max(1, sum(1 for _ in takewhile(lambda size: size <= PORTION_BYTES, sizes)))
+        portion, self._waiting = self._waiting[:many], self._waiting[many:]
+        self._storing = many
         return portion
 
     def stored(self, portion: Sequence[Draft]) -> None:

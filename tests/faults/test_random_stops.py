@@ -11,6 +11,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -134,10 +135,10 @@ def stop_at_random(fleet: Fleet, dice: Random) -> None:
         number = dice.randrange(len(fleet.sites))
         if dice.random() < 0.3:
             # What Python does of Ctrl-C while it prepares itself is its own affair: a traceback, or to pass over it.
-            wait_until(lambda number=number: listens(fleet.runs[number]))  # type: ignore[misc]
+            wait_until(partial(listens, fleet.runs[number]))
             time.sleep(dice.uniform(0.0, 1.1))
         else:
-            wait_until(lambda number=number: fleet.started(number))  # type: ignore[misc]
+            wait_until(partial(fleet.started, number))
             time.sleep(dice.uniform(0.0, 1.0))
         fleet.stop(number, dice.choice(STOPS))
 

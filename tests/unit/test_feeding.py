@@ -76,7 +76,7 @@ def test_a_large_file_that_changes_while_it_is_read_ends_each_claim_once_and_sen
 def test_a_file_that_is_gone_before_it_is_read_is_refused_and_does_not_end_the_worker(tmp_path: Path) -> None:
     source = MemorySource()
     gone = Delivery("gone.837", "gone", 2 << 20, 0.0, path=tmp_path / "gone.837")
-    source._waiting.append(gone)
+    source.deliver(gone)
     source.put("whole.837", b"".join(generate(GeneratorSpec(claims=1))))
 
     results = results_of(source, ScriptedApi(lambda _claim, _number: ACCEPTED), settings(most=1), MemoryLedger())

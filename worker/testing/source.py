@@ -42,8 +42,12 @@ class MemorySource:
             delivery = msgspec.structs.replace(
                 delivery, survey=single.survey, sha256=hashlib.sha256(data).hexdigest(), only=single.claim
             )
-        self._wait_for_taker([delivery])
+        self.deliver(delivery)
         return delivery
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Have this delivery taken in its turn."""
+        self._wait_for_taker([delivery])
 
     @property
     def set_aside(self) -> int:

@@ -17,8 +17,8 @@ AT_ONCE = 8
 class SqsSender:
     """Publishes to a queue (`worker.brokers.engine.Sender`); a FIFO queue keeps one of an id within five minutes.
 
-    Of claims it keeps those of another content, too. Of `results` it does not: two workers that were given the same
-    claim are told the same, but not at the same time nor in as many attempts.
+    Claims of one id and other content are kept as well. Of `results` the first of an id is kept, whatever the content:
+    two workers that were given the same claim get the same answer, at other times and after other numbers of attempts.
     """
 
     most_bytes = (1 << 18) * _PLAIN // _ENCODED
